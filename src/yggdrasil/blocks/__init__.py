@@ -1,0 +1,1 @@
+"""The concrete blocks, one package for each role and one file for each block."""

@@ -1,0 +1,109 @@
+"""The UNet of Stable Diffusion."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+
+from yggdrasil.blocks.configuration import with_defaults
+from yggdrasil.core.component import Component
+from yggdrasil.core.errors import InputError
+from yggdrasil.core.registry import register_block
+from yggdrasil.core.roles import AbstractBackbone
+from yggdrasil.core.values import BackboneSpecValue, ConditioningValue
+
+__all__ = ["UNet2DConditionBackbone"]
+
+_PARAMETERS = frozenset(inspect.signature(UNet2DConditionModel.forward).parameters)
+
+
+@register_block("backbone/unet2d_condition")
+class UNet2DConditionBackbone(AbstractBackbone):
+    """UNet with cross-attention to a conditioning.
+
+    Tensors of the conditioning are given to the model's forward by their names; those that are no
+    parameter of it (``text_embeds``, ``time_ids``, ``image_embeds``) go into ``added_cond_kwargs``.
+
+    Source:
+        Rombach et al. 2022 (arXiv:2112.10752), section 3.3; Diffusers' ``UNet2DConditionModel``.
+    """
+
+    unet = Component(UNet2DConditionModel)
+
+    def describe_input(self) -> BackboneSpecValue:
+        """Gives channels, trained size and the width of an embedded guidance scale."""
+        config = with_defaults(UNet2DConditionModel, self.component_config("unet"))
+        size = config["sample_size"]
+        return BackboneSpecValue(
+            in_channels=config["in_channels"],
+            # One number stands for a square.
+            sample_size=(size, size) if isinstance(size, int) else size and (size[0], size[1]),
+            guidance_embedding=config["time_cond_proj_dim"],
+        )
+
+    def evaluate(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        conditioning: ConditioningValue,
+        residuals: tuple[Any, ...],
+        model_arguments: dict[str, Any],
+    ) -> Tensor:
+        """Runs the UNet once.
+
+        Args:
+            sample: ``b c h w``, further channels included.
+            timestep: Scalar or ``b``.
+            conditioning: With ``encoder_hidden_states``, ``b tokens width``.
+            residuals: None are taken yet.
+            model_arguments: Such as ``cross_attention_kwargs``.
+
+        Returns:
+            The prediction, ``b c h w``.
+
+        Raises:
+            InputError: The sample has not the channels that the UNet reads.
+        """
+        unet = self.unet
+        if sample.shape[1] != unet.config.in_channels:
+            raise InputError(_wrong_channels(sample.shape[1], unet.config.in_channels))
+        if residuals:
+            raise InputError(f"{self.type_name} takes no residuals of inner modules.")
+        named: dict[str, Any] = {k: v for k, v in conditioning.tensors.items() if k in _PARAMETERS}
+        added = {k: v for k, v in conditioning.tensors.items() if k not in _PARAMETERS}
+        if added:
+            given = model_arguments.pop("added_cond_kwargs", None) or {}
+            named["added_cond_kwargs"] = {**added, **given}
+        prediction: Tensor = unet(
+            sample, timestep, **{**named, **model_arguments}, return_dict=False
+        )[0]
+        return prediction
+
+    def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
+        """Says that further channels are not read by a UNet that reads latents alone.
+
+        Args:
+            op: The op that will be run.
+            known: Values of its inputs that are known.
+        """
+        config = with_defaults(UNet2DConditionModel, self.component_config("unet"))
+        # It answers latents: what it reads beyond their channels are further ones.
+        if op == "predict" and config["in_channels"] <= config["out_channels"]:
+            return frozenset({"channels"})
+        return frozenset()
+
+
+def _wrong_channels(seen: int, wanted: int) -> str:
+    """Says what is missing or too much, with the cases that are met most."""
+    if seen < wanted:
+        advice = (
+            "It reads further channels beside the latents: an inpainting UNet (9) wants the mask "
+            "and the masked picture, so give `image` and `mask_image`; others want `channels`."
+        )
+    else:
+        advice = "It reads latents alone: leave out what is given as `channels`."
+    return f"The UNet reads {wanted} channels and was given {seen}. {advice}"

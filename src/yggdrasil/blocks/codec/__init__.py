@@ -1,0 +1,1 @@
+"""Codecs: pictures to latents and back."""

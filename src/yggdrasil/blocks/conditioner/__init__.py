@@ -1,0 +1,1 @@
+"""Conditioners: what the picture is to be like."""

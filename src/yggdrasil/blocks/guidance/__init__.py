@@ -1,0 +1,1 @@
+"""Guidance: which evaluations a step needs, and how their answers make one."""

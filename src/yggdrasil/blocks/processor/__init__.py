@@ -1,0 +1,1 @@
+"""Processors: work on pictures, masks and latents that needs no weights."""

@@ -1,0 +1,64 @@
+"""Keeping what is not to be painted anew, at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from yggdrasil.blocks.processor.kinds import LatentMask
+from yggdrasil.core.kinds import Channels, Latents
+from yggdrasil.core.ports import op
+from yggdrasil.core.registry import register_block
+from yggdrasil.core.roles import AbstractProcessor
+from yggdrasil.core.values import BackboneSpec, CodecSpec, SolverState
+
+__all__ = ["InpaintBlend"]
+
+
+@register_block("processor/inpaint_blend")
+class InpaintBlend(AbstractProcessor):
+    """Inpainting with a backbone that knows nothing of masks.
+
+    A backbone that reads further channels, the mask among them, needs none of it.
+
+    Source:
+        Lugmayr et al. 2022 (arXiv:2201.09865), equation 8; Avrahami et al. 2022
+        (arXiv:2206.02779), algorithm 1.
+    """
+
+    @op
+    def blend(
+        self,
+        state: SolverState,
+        known: Latents,
+        mask: LatentMask,
+        channels: Channels | None = None,
+        backbone: BackboneSpec | None = None,
+        codec: CodecSpec | None = None,
+    ) -> SolverState:
+        """Puts the known picture back where the mask is 0.
+
+        Args:
+            state: After a step.
+            known: The picture's latents ``b c h w``, at the noise level of the state.
+            mask: ``b 1 h w``, 1 where to paint anew.
+            channels: Mask and masked picture as an inpainting backbone reads them. They are not
+                read here; but Diffusers draws the masked picture's latents for every backbone,
+                and solvers that draw too get the same numbers only after the same draws.
+            backbone: Says how many channels it reads, and so whether this op applies.
+            codec: Says how many channels latents have.
+        """
+        del channels, backbone, codec
+        return state.with_latents((1 - mask) * known + mask * state.latents)
+
+    def declines(self, op: str, facts: Mapping[str, Any]) -> bool:
+        """Says that a backbone which reads more than latents sees to the mask itself.
+
+        Args:
+            op: The op.
+            facts: Values of its inputs that are known from configuration.
+        """
+        backbone, codec = facts.get("backbone"), facts.get("codec")
+        if op != "blend" or backbone is None or codec is None:
+            return False
+        return bool(backbone.in_channels > codec.channels)

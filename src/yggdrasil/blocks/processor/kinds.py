@@ -1,0 +1,17 @@
+"""Kinds that processors exchange with one another."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from torch import Tensor
+
+from yggdrasil.core.kinds import Kind
+
+__all__ = ["CropRegion", "LatentMask"]
+
+CropRegion = Annotated[tuple[int, int, int, int], Kind("crop_region")]
+"""A part of a picture: left, top, right and bottom in pixels, right and bottom excluded."""
+
+LatentMask = Annotated[Tensor, Kind("latent_mask", "b 1 h w")]
+"""A mask in latent pixels, 0 or 1, one for each sample."""

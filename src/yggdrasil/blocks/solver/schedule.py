@@ -1,0 +1,106 @@
+"""Which timesteps a run visits, and how much of them ``strength`` leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from yggdrasil.blocks.checks import check_count, check_range
+from yggdrasil.blocks.solver.shell import Scheduler
+from yggdrasil.core.errors import InputError
+
+__all__ = ["Schedule"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """What a caller may say of the timesteps of a run.
+
+    Attributes:
+        num_inference_steps: How many steps the whole schedule has; not read beside the next two.
+        timesteps: The timesteps themselves, falling.
+        sigmas: The noise levels themselves, falling.
+        strength: How much of the schedule to run, from its end; None for all, from pure noise.
+    """
+
+    num_inference_steps: int | None
+    timesteps: Sequence[int] | None = None
+    sigmas: Sequence[float] | None = None
+    strength: float | None = None
+
+    def check(self, name: str, accepts: frozenset[str]) -> None:
+        """Refuses what cannot be, as far as it is seen without the scheduler.
+
+        Args:
+            name: Of the solver.
+            accepts: The names of what its ``set_timesteps`` takes.
+
+        Raises:
+            InputError: A value cannot be right, or the solver does not take it.
+        """
+        if self.timesteps is not None and self.sigmas is not None:
+            raise InputError("timesteps and sigmas are both given: one says the other; give one.")
+        for word in ("timesteps", "sigmas"):
+            custom = getattr(self, word)
+            if custom is None:
+                continue
+            if word not in accepts:
+                raise InputError(
+                    f"{name} takes no {word} of the caller's: leave {word} out and give "
+                    "num_inference_steps, or take a solver that does, such as solver/euler."
+                )
+            if not len(custom):
+                raise InputError(f"{word} is empty: give at least one, or leave it out.")
+        if self.timesteps is None and self.sigmas is None:
+            check_count("num_inference_steps", self.num_inference_steps)
+        if self.strength is not None:
+            check_range("strength", self.strength, 0.0, 1.0)
+
+    def set_on(self, scheduler: Scheduler, device: torch.device) -> Tensor:
+        """Sets a scheduler's timesteps and cuts them by the strength.
+
+        Args:
+            scheduler: It is changed.
+            device: Of the timesteps.
+
+        Returns:
+            The timesteps to visit, one an evaluation of the model.
+
+        Raises:
+            InputError: The scheduler cannot make such a schedule, or nothing of it is left.
+        """
+        try:
+            steps = self._set_steps(scheduler, device)
+        except ValueError as error:
+            raise InputError(f"{type(scheduler).__name__} refuses the schedule: {error}") from error
+        timesteps = scheduler.timesteps
+        if self.strength is None:
+            return timesteps
+        left = min(int(steps * self.strength), steps)
+        if left < 1:
+            raise InputError(
+                f"strength is {self.strength}, which leaves none of {steps} steps: give at least "
+                f"strength={1 / steps:.3g}, or more steps."
+            )
+        begin = (steps - left) * scheduler.order
+        # Schedulers that count their steps are told where to begin; the others go by timesteps.
+        set_begin_index = getattr(scheduler, "set_begin_index", None)
+        if set_begin_index is not None:
+            set_begin_index(begin)
+        return timesteps[begin:]
+
+    def _set_steps(self, scheduler: Scheduler, device: torch.device) -> int:
+        """Gives how many steps the whole schedule has, as Diffusers counts them."""
+        if self.timesteps is not None:
+            scheduler.set_timesteps(timesteps=list(self.timesteps), device=device)
+        elif self.sigmas is not None:
+            # An array, since some schedulers calculate with it as it is.
+            scheduler.set_timesteps(sigmas=np.asarray(self.sigmas), device=device)
+        elif self.num_inference_steps is not None:
+            scheduler.set_timesteps(self.num_inference_steps, device=device)
+            return self.num_inference_steps
+        return len(scheduler.timesteps)

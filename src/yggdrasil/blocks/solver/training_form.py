@@ -1,0 +1,63 @@
+"""What a model is trained on: the variance-preserving form that all solvers of a family share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+from yggdrasil.blocks.configuration import constructor_defaults
+from yggdrasil.blocks.solver.shell import open_shell, read_shell
+from yggdrasil.core.errors import ConfigError, nearest
+
+__all__ = ["TrainingForm"]
+
+_PREDICTIONS = ("epsilon", "sample", "v_prediction")
+
+
+class TrainingForm:
+    """A noise schedule's corruption and target.
+
+    A schedule of sigmas (Euler) is the same process in another scale, but models read, and are
+    trained on, the variance-preserving one.
+
+    Args:
+        config: Of the solver's scheduler; the parameters of its noise schedule are read.
+
+    Raises:
+        ConfigError: The scheduler has no such form.
+
+    Source:
+        Ho et al. 2020 (arXiv:2006.11239), equation 4; the velocity: Salimans and Ho 2022
+        (arXiv:2202.00512), appendix D.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        known = constructor_defaults(DDPMScheduler)
+        try:
+            scheduler = DDPMScheduler(**{k: v for k, v in config.items() if k in known})
+        except (NotImplementedError, ValueError) as error:
+            raise ConfigError(f"This noise schedule has no form to train on: {error}") from error
+        self._prediction = str(scheduler.config.prediction_type)
+        if self._prediction not in _PREDICTIONS:
+            raise ConfigError(
+                f"prediction_type is {self._prediction!r}, which the variance-preserving form does "
+                f"not have.{nearest(self._prediction, _PREDICTIONS)}"
+            )
+        self._record = read_shell(scheduler)
+
+    def corrupt(self, latents: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+        """Noises latents ``b c h w`` to timesteps ``b``."""
+        return open_shell(DDPMScheduler, self._record).add_noise(latents, noise, timestep)
+
+    def target(self, latents: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+        """Gives what the model should answer: noise, latents or velocity, ``b c h w``."""
+        if self._prediction == "epsilon":
+            return noise
+        if self._prediction == "sample":
+            return latents
+        scheduler: Any = open_shell(DDPMScheduler, self._record)
+        velocity: Tensor = scheduler.get_velocity(latents, noise, timestep)
+        return velocity

@@ -1,0 +1,1 @@
+"""Timesteps: which of them training visits."""

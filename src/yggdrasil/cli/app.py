@@ -1,0 +1,157 @@
+"""The commands and their options; what they do is in a module each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="yggdrasil",
+    help="A Lego set for diffusion: generate, train and inspect graphs of blocks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+graph_app = typer.Typer(help="Draw a graph, or explain one of its edges.", no_args_is_help=True)
+app.add_typer(graph_app, name="graph")
+
+Model = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads it at run time
+    typer.Option("--model", "-m", help="Zoo name, folder or hub id; the model in the box if none."),
+]
+Template = Annotated[str, typer.Option("--template", "-t", help="Template or task.")]
+
+
+@app.command()
+def generate(  # noqa: PLR0913 - the options of a command
+    prompts: Annotated[list[str], typer.Argument(help="What to show; one picture each.")],
+    *,
+    model: Model = None,
+    template: Template = "sd15",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for pictures.")] = Path(
+        "pictures"
+    ),
+    steps: Annotated[int, typer.Option("--steps", "-s", help="Denoising steps.")] = 20,
+    guidance_scale: Annotated[float, typer.Option("--guidance-scale", "-g")] = 5.0,
+    negative: Annotated[str, typer.Option("--negative", help="What not to show.")] = "",
+    seed: Annotated[int, typer.Option("--seed", help="Of the first picture; then counting.")] = 0,
+    image: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--image", "-i", help="Start from this picture (img2img)."),
+    ] = None,
+    mask: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--mask", help="With --image: paint anew where it is white."),
+    ] = None,
+    strength: Annotated[
+        Optional[float],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--strength", help="With --image: how much to change, 0 to 1."),
+    ] = None,
+    solver: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--solver", help="Such as solver/euler; the model's own if none."),
+    ] = None,
+    width: Annotated[
+        Optional[int],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--width"),
+    ] = None,
+    height: Annotated[
+        Optional[int],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--height"),
+    ] = None,
+) -> None:
+    """Make pictures from prompts."""
+    from yggdrasil.cli.generate import GenerateOptions, run
+
+    run(
+        GenerateOptions(
+            prompts=prompts, model=model, template=template, output=output, steps=steps,
+            guidance_scale=guidance_scale, negative=negative, seed=seed, image=image, mask=mask,
+            strength=strength, solver=solver, width=width, height=height,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's file, or the name of a packaged one.")],
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path(
+        "runs"
+    ),
+    resume: Annotated[
+        bool, typer.Option("--resume/--from-scratch", help="Go on from checkpoints.")
+    ] = True,
+    evaluate_every: Annotated[
+        int, typer.Option("--evaluate-every", help="Steps between evaluations; 0 for none.")
+    ] = 0,
+    threads: Annotated[int, typer.Option("--threads", help="CPU threads; 0 leaves it.")] = 0,
+) -> None:
+    """Train a model from a recipe."""
+    from yggdrasil.cli.train import run
+
+    run(recipe, output, resume=resume, evaluate_every=evaluate_every, threads=threads)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for pictures.")] = Path(
+        "pictures"
+    ),
+) -> None:
+    """Make a sheet of pictures with the model in the box."""
+    from yggdrasil.cli.demo import run
+
+    run(output)
+
+
+@app.command()
+def blocks(
+    name: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it at run time
+        typer.Argument(help="A type, for its ops and ports."),
+    ] = None,
+) -> None:
+    """List the block types, or show one."""
+    from yggdrasil.cli.listing import show_blocks
+
+    show_blocks(name)
+
+
+@app.command()
+def templates() -> None:
+    """List the templates and their tasks."""
+    from yggdrasil.cli.listing import show_templates
+
+    show_templates()
+
+
+@graph_app.command("draw")
+def graph_draw(
+    source: Annotated[str, typer.Argument(help="A template, a task, or a graph file.")],
+    *,
+    form: Annotated[str, typer.Option("--format", "-f", help="mermaid or svg.")] = "mermaid",
+    output: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--output", "-o", help="File to write; the terminal if none."),
+    ] = None,
+) -> None:
+    """Draw a graph."""
+    from yggdrasil.cli.graphs import draw
+
+    draw(source, form, output)
+
+
+@graph_app.command("explain")
+def graph_explain(
+    source: Annotated[str, typer.Argument(help="A template, a task, or a graph file.")],
+    port: Annotated[str, typer.Argument(help="An input, such as backbone.sample.")],
+) -> None:
+    """Say which rule feeds an input, and what it passed over."""
+    from yggdrasil.cli.graphs import explain
+
+    explain(source, port)

@@ -1,0 +1,85 @@
+"""``yggdrasil generate``."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from yggdrasil.core.errors import InputError
+from yggdrasil.pipelines.inference import InferencePipeline
+
+__all__ = ["GenerateOptions", "run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions:
+    """The options of the command; see ``yggdrasil generate --help``."""
+
+    prompts: list[str]
+    model: str | None
+    template: str
+    output: Path
+    steps: int
+    guidance_scale: float
+    negative: str
+    seed: int
+    image: Path | None
+    mask: Path | None
+    strength: float | None
+    solver: str | None
+    width: int | None
+    height: int | None
+
+
+def run(options: GenerateOptions) -> None:
+    """Makes one picture for each prompt and writes it as ``<seed>-<prompt>.png``."""
+    console = Console()
+    pipe = (
+        InferencePipeline.from_pretrained(options.model, solver=options.solver)
+        if options.model
+        else InferencePipeline.from_template(options.template, solver=options.solver)
+    )
+    arguments: dict[str, Any] = {
+        "negative_prompt": options.negative or None,
+        "strength": options.strength,
+        "image": _open(options.image),
+        "mask_image": _open(options.mask),
+        "width": options.width,
+        "height": options.height,
+    }
+    options.output.mkdir(parents=True, exist_ok=True)
+    for number, prompt in enumerate(options.prompts):
+        seed = options.seed + number
+        start = time.perf_counter()
+        result = pipe(
+            prompt,
+            seed=seed,
+            num_inference_steps=options.steps,
+            guidance_scale=options.guidance_scale,
+            **arguments,
+        )
+        path = options.output / f"{seed:04d}-{_slug(prompt)}.png"
+        result.images[0].save(path)  # type: ignore[union-attr] # a result, not Diffusers' tuple
+        seconds = time.perf_counter() - start
+        console.print(f"{path}  [dim]{seconds:.1f} s, seed {seed}[/]", highlight=False)
+
+
+def _open(path: Path | None) -> Any:
+    if path is None:
+        return None
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except (OSError, UnidentifiedImageError) as error:
+        raise InputError(f"{path} cannot be read as a picture: {error}") from error
+
+
+def _slug(prompt: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", prompt.lower()).strip("-")[:60] or "picture"

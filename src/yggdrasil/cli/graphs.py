@@ -1,0 +1,33 @@
+"""``yggdrasil graph``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.templates import resolve_template
+
+__all__ = ["draw", "explain"]
+
+
+def draw(source: str, form: str, output: Path | None) -> None:
+    """Draws a template's or a file's graph."""
+    text = _open(source).draw(form)
+    if output is None:
+        Console().print(text, markup=False, highlight=False, soft_wrap=True)
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+def explain(source: str, port: str) -> None:
+    """Prints where an input comes from."""
+    Console().print(_open(source).explain(port), markup=False, highlight=False, soft_wrap=True)
+
+
+def _open(source: str) -> ComputeGraph:
+    if source.endswith((".yaml", ".yml")):
+        return ComputeGraph.from_yaml(Path(source))
+    graph, _ = resolve_template(source)
+    return graph

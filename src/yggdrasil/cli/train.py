@@ -1,0 +1,108 @@
+"""``yggdrasil train``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from yggdrasil.pipelines.recipes import Phase, find_recipe, read_recipe, run_recipe
+from yggdrasil.pipelines.training import TrainingPipeline
+from yggdrasil.training.datasets.shapes.adherence import measure_adherence
+from yggdrasil.training.trainer import StepReport, Trainer
+
+__all__ = ["run"]
+
+_EVALUATION = {"num_inference_steps": 20, "guidance_scale": 5.0}
+_PROMPTS = 100
+
+
+def run(recipe: str, output: Path, *, resume: bool, evaluate_every: int, threads: int) -> None:
+    """Trains a recipe's phases with progress, and says where the model is."""
+    if threads:
+        torch.set_num_threads(threads)
+    parsed = read_recipe(find_recipe(recipe))
+    folder = output / parsed.name
+    console = Console()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+
+        def observers(phase: Phase, trainer: Trainer, pipeline: TrainingPipeline) -> Sequence[Any]:
+            bar = _Bar(progress, phase, trainer.step)
+            if evaluate_every and phase.wiring == "corrupt":
+                log = folder / phase.name / "adherence.jsonl"
+                return [bar, _Evaluation(pipeline, trainer, evaluate_every, log, console)]
+            return [bar]
+
+        model = run_recipe(parsed, folder, observers=observers, resume=resume)
+    console.print(f"The model is in [bold]{model}[/].", highlight=False)
+
+
+class _Bar:
+    """Shows a phase as a bar with its loss."""
+
+    def __init__(self, progress: Progress, phase: Phase, done: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task(
+            phase.name, total=phase.settings.steps, completed=done, figures=""
+        )
+
+    def on_step(self, report: StepReport) -> None:
+        """Moves the bar."""
+        figures = f"loss {report['loss']:.4f}  lr {report['lr']:.1e}"
+        self._progress.update(self._task, completed=report["step"], figures=figures)
+
+
+class _Evaluation:
+    """Measures prompt adherence now and then, with the moving average of the weights."""
+
+    def __init__(
+        self,
+        pipeline: TrainingPipeline,
+        trainer: Trainer,
+        every: int,
+        log: Path,
+        console: Console,
+    ) -> None:
+        self._pipeline = pipeline
+        self._trainer = trainer
+        self._every = every
+        self._log = log
+        self._console = console
+
+    def on_step(self, report: StepReport) -> None:
+        """Measures when it is time, and goes on with the trained weights."""
+        if report["step"] % self._every:
+            return
+        restore = self._trainer.swap_in_average()
+        blocks = [self._pipeline.graph.block(name) for name in self._pipeline.train_nodes]
+        for block in blocks:
+            block.eval()
+        pipe = self._pipeline.inference(task="txt2img", cache_limit=0)
+        pipe.set_progress_bar_config(disable=True)
+        line: dict[str, Any] = {"step": report["step"], "seconds": report["seconds"]}
+        for name, kept_out in (("seen", False), ("kept_out", True)):
+            result = measure_adherence(
+                lambda prompts: pipe(list(prompts), seed=0, **_EVALUATION).images,  # type: ignore[union-attr] # a result
+                _PROMPTS,
+                kept_out=kept_out,
+            )
+            line[name] = {"right": result.right, **result.parts}
+            self._console.print(f"step {report['step']}, {name}: {result}", highlight=False)
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        for block in blocks:
+            block.train()
+        restore()

@@ -1,0 +1,1 @@
+"""The engine: kinds, blocks, graphs, wiring, plans and their execution."""

@@ -1,0 +1,5 @@
+"""Drawings of wired graphs."""
+
+from yggdrasil.core.drawing.front import draw
+
+__all__ = ["draw"]

@@ -1,0 +1,292 @@
+"""The executor: walks a plan and owns everything that blocks know nothing of.
+
+Caching, gradients, cancellation, progress and step callbacks live here; blocks only compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from yggdrasil.core.cache import Entry, ValueCache
+from yggdrasil.core.errors import Cancelled, ExecutionError, YggdrasilError
+from yggdrasil.core.keys import KeyTable
+from yggdrasil.core.plan import Call, Loop, Plan, Slot
+
+__all__ = ["Observer", "StepEvent", "execute"]
+
+
+class Observer(Protocol):
+    """Someone who is told how a run goes."""
+
+    def on_call(self, call: Call) -> None:
+        """Is told that a call outside loops is about to run."""
+
+    def on_step(self, event: StepEvent) -> None:
+        """Is told that one iteration of a loop is done."""
+
+
+@dataclass(slots=True)
+class StepEvent:
+    """One iteration of a loop that was just done.
+
+    Attributes:
+        plan: What runs.
+        loop: The loop.
+        index: How many iterations are done.
+        count: How many there are in all, where the state tells; else None.
+        values: The run's values by slot; an observer may replace those that are fixed in the loop,
+            and the state in ``loop.carried``.
+        stop: Set by an observer that wants the loop to end here and the run to go on.
+    """
+
+    plan: Plan
+    loop: Loop
+    index: int
+    count: int | None
+    values: list[Any]
+    stop: bool = False
+
+
+def execute(
+    plan: Plan,
+    values: Mapping[str, Any],
+    *,
+    cache: ValueCache | None = None,
+    gradients: bool = False,
+    observers: Sequence[Observer] = (),
+    changes_values: bool = False,
+    cancelled: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    """Runs a plan.
+
+    Args:
+        plan: What to run.
+        values: The inputs given, by name; at least those that the plan reads.
+        cache: Values of earlier runs; not used with gradients.
+        gradients: Whether PyTorch records what is needed for a backward pass.
+        observers: Who is told of calls and steps.
+        changes_values: Whether an observer may replace values, so that loops cannot be cached.
+        cancelled: Asked between calls and steps; true ends the run.
+
+    Returns:
+        The wanted outputs by name.
+
+    Raises:
+        ExecutionError: An op failed; the message says which, with the shapes of its inputs.
+        Cancelled: ``cancelled`` said so.
+    """
+    run = _Run(plan, values, observers, cancelled or _never)
+    with torch.set_grad_enabled(gradients):
+        if cache is None or gradients:
+            run.plainly()
+        else:
+            run.cached(cache, loops=not changes_values)
+    return {name: run.values[slot] for name, slot in plan.outputs.items()}
+
+
+def _never() -> bool:
+    return False
+
+
+class _Run:
+    """The state of one execution."""
+
+    __slots__ = ("_cancelled", "_observers", "_plan", "values")
+
+    def __init__(
+        self,
+        plan: Plan,
+        values: Mapping[str, Any],
+        observers: Sequence[Observer],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._plan = plan
+        self._observers = observers
+        self._cancelled = cancelled
+        self.values: list[Any] = [None] * plan.slots
+        for slot, value in plan.constants.items():
+            self.values[slot] = value
+        for name, slot in plan.inputs.items():
+            self.values[slot] = values[name]
+
+    def plainly(self) -> None:
+        """Runs every item."""
+        for item in self._plan.items:
+            self._run(item)
+            for slot in item.frees:
+                self.values[slot] = None
+
+    def cached(self, cache: ValueCache, *, loops: bool) -> None:
+        """Runs only what no earlier run left behind.
+
+        Keys are known before anything runs, so the walk back from the outputs stops at what the
+        cache holds. Draws are always taken or made up for, since the caller's generator must stand
+        where it would have stood.
+        """
+        keys = self._keys(loops=loops)
+        found: dict[int, Entry] = {}
+        needed = set(self._plan.outputs.values())
+        run: set[int] = set()
+        for place in reversed(range(len(self._plan.items))):
+            item = self._plan.items[place]
+            if not (needed & _results(item) or _draws(item)):
+                continue
+            key = keys[place]
+            entry = cache.get(key) if key is not None else None
+            if entry is not None:
+                found[place] = entry
+            else:
+                run.add(place)
+                needed.update(item.reads())
+        for place, item in enumerate(self._plan.items):
+            if place in found:
+                self._restore(item, found[place])
+            elif place in run:
+                self._run(item)
+                key = keys[place]
+                if key is not None:
+                    cache.put(key, self._entry(item))
+            for slot in item.frees:
+                self.values[slot] = None
+
+    def _keys(self, *, loops: bool) -> list[bytes | None]:
+        """Gives the key of each item, computing facts on the way."""
+        by_name = {name: self.values[slot] for name, slot in self._plan.inputs.items()}
+        table = KeyTable(self._plan, by_name)
+        ready = set(self._plan.constants) | set(self._plan.inputs.values())
+        read_after = _reads_after(self._plan)
+        keys: list[bytes | None] = []
+        for place, item in enumerate(self._plan.items):
+            if isinstance(item, Loop):
+                exits = bool((item.writes() - {item.carried, item.state}) & read_after[place])
+                keys.append(table.of_loop(item, exits=exits or not loops))
+            elif item.spec.fact and ready.issuperset(item.reads()):
+                self._call(item)
+                table.set_fact(item, [self.values[slot] for _, slot in item.results])
+                ready.update(slot for _, slot in item.results)
+                keys.append(None)
+            else:
+                keys.append(table.of_call(item))
+        return keys
+
+    def _restore(self, item: Call | Loop, entry: Entry) -> None:
+        for slot, value in zip(_kept(item), entry.values, strict=True):
+            self.values[slot] = value
+        for generator, state in zip(self._generators(item), entry.generators, strict=True):
+            generator.set_state(state)
+
+    def _entry(self, item: Call | Loop) -> Entry:
+        states = tuple(generator.get_state() for generator in self._generators(item))
+        return Entry.of(tuple(self.values[slot] for slot in _kept(item)), states)
+
+    def _generators(self, item: Call | Loop) -> list[torch.Generator]:
+        calls = item.body if isinstance(item, Loop) else (item,)
+        slots = {
+            slot: None
+            for call in calls
+            for port, slot in call.arguments
+            if port == "generator" and isinstance(slot, int)
+        }
+        held = [self.values[slot] for slot in slots]
+        return [g for each in held for g in ([each] if isinstance(each, torch.Generator) else each)]
+
+    def _run(self, item: Call | Loop) -> None:
+        if self._cancelled():
+            raise Cancelled(f"The run of {self._plan.graph_name!r} was cancelled.")
+        if isinstance(item, Loop):
+            self._loop(item)
+            return
+        for observer in self._observers:
+            observer.on_call(item)
+        self._call(item)
+
+    def _loop(self, loop: Loop) -> None:
+        values = self.values
+        values[loop.carried] = values[loop.initial]
+        done = getattr(loop.until.block, loop.until.spec.name)
+        index = 0
+        while True:
+            state = values[loop.state] = values[loop.carried]
+            if done(state):
+                return
+            if index and self._cancelled():
+                raise Cancelled(
+                    f"The run of {self._plan.graph_name!r} was cancelled after {index} steps of "
+                    f"{loop.vertex}."
+                )
+            for call in loop.body:
+                self._call(call)
+                for slot in call.frees:
+                    values[slot] = None
+            index += 1
+            if self._observers:
+                count = getattr(state, "count", None)
+                event = StepEvent(self._plan, loop, index, count, values)
+                for observer in self._observers:
+                    observer.on_step(event)
+                if event.stop:
+                    return
+
+    def _call(self, call: Call) -> None:
+        values = self.values
+        arguments = {
+            port: values[slot] if type(slot) is int else tuple(values[each] for each in slot)  # type: ignore[union-attr] # a slot or a tuple of slots
+            for port, slot in call.arguments
+        }
+        try:
+            result = getattr(call.block, call.spec.name)(**arguments)
+        except YggdrasilError as error:
+            error.add_note(f"At {call.vertex} of {self._plan.graph_name!r}.")
+            raise
+        except Exception as error:
+            raise ExecutionError(_explain(call, arguments, error, self._plan)) from error
+        if call.spec.several:
+            for (_, slot), value in zip(call.results, result, strict=True):
+                values[slot] = value
+        else:
+            values[call.results[0][1]] = result
+
+
+def _results(item: Call | Loop) -> frozenset[Slot]:
+    return item.writes() if isinstance(item, Loop) else frozenset(s for _, s in item.results)
+
+
+def _kept(item: Call | Loop) -> tuple[Slot, ...]:
+    """Gives the slots whose values an item's cache entry holds."""
+    return (item.carried,) if isinstance(item, Loop) else tuple(s for _, s in item.results)
+
+
+def _draws(item: Call | Loop) -> bool:
+    calls = item.body if isinstance(item, Loop) else (item,)
+    return any(port == "generator" for call in calls for port, _ in call.arguments)
+
+
+def _reads_after(plan: Plan) -> list[set[Slot]]:
+    """Gives for each item the slots that are read after it, the outputs included."""
+    needed = set(plan.outputs.values())
+    result: list[set[Slot]] = []
+    for item in reversed(plan.items):
+        result.append(set(needed) if isinstance(item, Loop) else set())
+        needed.update(item.reads())
+    return result[::-1]
+
+
+def _explain(call: Call, arguments: Mapping[str, Any], error: Exception, plan: Plan) -> str:
+    shown = ", ".join(f"{name}={_show(value)}" for name, value in arguments.items())
+    return (
+        f"{call.vertex} ({type(call.block).__name__}) of {plan.graph_name!r} failed: "
+        f"{type(error).__name__}: {error}. Its inputs: {shown or 'none'}."
+    )
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Tensor):
+        dtype = str(value.dtype).removeprefix("torch.")
+        return f"{dtype}{list(value.shape)} {value.device}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{type(value).__name__} {text[:50]}..."

@@ -1,0 +1,75 @@
+"""Content hashes of values, for cache keys."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["digest", "fingerprint", "generator_fingerprint"]
+
+_SIZE = 16
+
+
+def digest(*parts: bytes) -> bytes:
+    """Hashes byte strings into one key; each part is delimited by its length."""
+    state = hashlib.blake2b(digest_size=_SIZE)
+    for part in parts:
+        state.update(len(part).to_bytes(8, "little"))
+        state.update(part)
+    return state.digest()
+
+
+def fingerprint(value: Any) -> bytes | None:
+    """Hashes a value by its content.
+
+    Args:
+        value: Scalars, strings, tensors, arrays, pictures, and containers and dataclasses of them.
+
+    Returns:
+        The key, or None for what has no content that could be hashed (an object, a function).
+    """
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        return digest(type(value).__name__.encode(), repr(value).encode())
+    if isinstance(value, Tensor):
+        flat = value.detach().contiguous().cpu().view(-1)
+        header = f"{value.dtype}{tuple(value.shape)}{value.device}"
+        return digest(b"tensor", header.encode(), _bytes_of(flat))
+    if isinstance(value, np.ndarray):
+        header = f"{value.dtype}{value.shape}"
+        return digest(b"array", header.encode(), np.ascontiguousarray(value).tobytes())
+    if isinstance(value, torch.dtype | torch.device | torch.Size):
+        return digest(b"torch", str(value).encode())
+    if isinstance(value, Mapping):
+        return _join(b"mapping", [part for pair in value.items() for part in pair])
+    if isinstance(value, Sequence):
+        return _join(type(value).__name__.encode(), list(value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [getattr(value, field.name) for field in dataclasses.fields(value)]
+        return _join(type(value).__qualname__.encode(), fields)
+    if hasattr(value, "tobytes") and hasattr(value, "mode"):  # a PIL image, without importing PIL
+        return digest(b"picture", f"{value.mode}{value.size}".encode(), value.tobytes())
+    return None
+
+
+def generator_fingerprint(value: torch.Generator | Sequence[torch.Generator]) -> bytes:
+    """Hashes the state of one generator or of several."""
+    generators = [value] if isinstance(value, torch.Generator) else list(value)
+    return digest(b"generator", *(_bytes_of(each.get_state()) for each in generators))
+
+
+def _join(tag: bytes, values: list[Any]) -> bytes | None:
+    parts = [fingerprint(value) for value in values]
+    known = [part for part in parts if part is not None]
+    return digest(tag, *known) if len(known) == len(parts) else None
+
+
+def _bytes_of(flat: Tensor) -> bytes:
+    if flat.numel() == 0:
+        return b""
+    return flat.view(torch.uint8).numpy().tobytes() if flat.dtype != torch.bool else bytes(flat)

@@ -1,0 +1,94 @@
+"""Stages opened up: one flat set of nodes, each knowing the scope it came from.
+
+A stage is a node whose block wraps a graph. For wiring, caching and freeing there is only one flat
+graph; a node's path (``refiner.unet``) says where it was declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.declaration import GraphLike
+from yggdrasil.core.ports import OpSpec
+
+__all__ = ["FlatNode", "Scope", "flatten"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlatNode:
+    """A node that is no stage, at its place in the flat graph."""
+
+    path: str
+    scope: str
+    block: AbstractBaseBlock
+    role: str
+    type_name: str
+    group: str | None
+    order: int
+    auto_connect: bool
+    inputs: Mapping[str, Any]
+    ops: Mapping[str, OpSpec]
+
+    @property
+    def rank(self) -> tuple[int, str]:
+        """The place among others that feed one port."""
+        return (self.order, self.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """One graph of the nest.
+
+    Attributes:
+        path: Empty for the outermost graph, else the stage's path.
+        parent: The path of the graph that holds the stage; None for the outermost.
+        stage: The stage's name in its parent.
+        graph: The graph.
+    """
+
+    path: str
+    parent: str | None
+    stage: str
+    graph: GraphLike
+
+    def child(self, name: str) -> str:
+        """Gives the path of a node of this graph."""
+        return f"{self.path}.{name}" if self.path else name
+
+
+def flatten(graph: GraphLike) -> tuple[dict[str, FlatNode], dict[str, Scope]]:
+    """Opens all stages.
+
+    Returns:
+        The nodes by path and the graphs by path, both independent of the order of adding.
+    """
+    nodes: dict[str, FlatNode] = {}
+    scopes: dict[str, Scope] = {}
+    waiting = [Scope(path="", parent=None, stage="", graph=graph)]
+    while waiting:
+        scope = waiting.pop()
+        scopes[scope.path] = scope
+        for name, node in sorted(scope.graph.nodes.items()):
+            block = scope.graph.block(name)
+            path = scope.child(name)
+            if block.inner_graph is not None:
+                inner = Scope(path=path, parent=scope.path, stage=name, graph=block.inner_graph)
+                waiting.append(inner)
+                continue
+            nodes[path] = FlatNode(
+                path=path,
+                scope=scope.path,
+                block=block,
+                role=scope.graph.role(name),
+                # An alias plays a role of its own, so rules for the exact type are not its rules.
+                type_name=block.type_name if node.use is None else "",
+                group=node.group,
+                order=node.order,
+                auto_connect=node.auto_connect,
+                inputs=node.inputs,
+                ops=scope.graph.ops(name),
+            )
+    return nodes, scopes

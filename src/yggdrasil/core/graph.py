@@ -1,0 +1,347 @@
+"""The graph: nodes and explicit edges, and nothing that could be derived from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Self
+
+from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.declaration import Edge, Node
+from yggdrasil.core.errors import ConnectError, GraphError, nearest
+from yggdrasil.core.edges import resolve_edge, sole
+from yggdrasil.core.graph_views import GraphViews
+from yggdrasil.core.ports import OpSpec
+from yggdrasil.core.references import PortRef, find_inputs, find_outputs
+from yggdrasil.core.registry import make_block
+from yggdrasil.core.rules import Rule
+from yggdrasil.core.stage import AbstractStage
+
+__all__ = ["ComputeGraph"]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class ComputeGraph(GraphViews):
+    """A declaration of nodes whose wiring is derived.
+
+    Every edit either succeeds or raises and changes nothing. The order of edits does not matter:
+    graphs with the same nodes, edges and settings are wired alike.
+
+    Args:
+        name: Shown in drawings and messages.
+        rules: Rules of this graph, before the general ones.
+        draws: The order of random draws, in place of the general one.
+        defaults: Values of graph inputs that a call does not give.
+        tasks: By name, how a call's arguments map to graph inputs; see ``core.tasks``.
+    """
+
+    def __init__(
+        self,
+        name: str = "graph",
+        *,
+        rules: Sequence[Rule] = (),
+        draws: Sequence[str] = (),
+        defaults: Mapping[str, Any] | None = None,
+        tasks: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.name = name
+        self.rules = tuple(rules)
+        self.draws = tuple(draws)
+        self.defaults: dict[str, Any] = dict(defaults or {})
+        self.tasks: dict[str, Mapping[str, Any]] = dict(tasks or {})
+        self._nodes: dict[str, Node] = {}
+        self._edges: list[Edge] = []
+        self._exposed_inputs: dict[str, tuple[PortRef, ...]] = {}
+        self._exposed_outputs: dict[str, PortRef] = {}
+        self._version = 0
+
+    # -- what is declared ------------------------------------------------------------------------
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """The nodes by name."""
+        return MappingProxyType(self._nodes)
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """The explicit edges."""
+        return tuple(self._edges)
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[PortRef, ...]]:
+        """The exposed inputs by name, each with the ports it feeds."""
+        return MappingProxyType(self._exposed_inputs)
+
+    @property
+    def outputs(self) -> Mapping[str, PortRef]:
+        """The exposed outputs by name."""
+        return MappingProxyType(self._exposed_outputs)
+
+    @property
+    def version(self) -> int:
+        """Grows with every edit, so that what was derived can be kept until then."""
+        return self._version
+
+    def block(self, name: str) -> AbstractBaseBlock:
+        """Gives the block of a node, through an alias too.
+
+        Raises:
+            GraphError: There is no such node.
+        """
+        node = self._node(name)
+        if node.use is not None:
+            return self.block(node.use.partition(".")[0])
+        assert node.block is not None  # noqa: S101 - add_node gives a node either a block or a use
+        return node.block
+
+    def ops(self, name: str) -> Mapping[str, OpSpec]:
+        """Gives the ops of a node; an alias of one op has that op alone.
+
+        Raises:
+            GraphError: There is no such node, or an alias names an op that the block has not.
+        """
+        ops = self.block(name).ops()
+        _, _, only = (self._node(name).use or "").partition(".")
+        if not only:
+            return ops
+        if only not in ops:
+            raise GraphError(
+                f"Node {name!r} of graph {self.name!r} uses {self._node(name).use!r}, but that "
+                f"block has no op {only!r}.{nearest(only, ops)}"
+            )
+        return {only: ops[only]}
+
+    def role(self, name: str) -> str:
+        """Gives the role that rules know a node by."""
+        return self._node(name).role or self.block(name).role
+
+    # -- edits -----------------------------------------------------------------------------------
+
+    def add_node(
+        self,
+        name: str,
+        type: str | AbstractBaseBlock | None = None,
+        *,
+        use: str | None = None,
+        role: str | None = None,
+        group: str | None = None,
+        order: int = 0,
+        auto_connect: bool = True,
+        pretrained: str | None = None,
+        components: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        **config: Any,
+    ) -> Self:
+        """Declares a node; where it belongs is derived.
+
+        Args:
+            name: Unique in the graph; letters, digits and underscores.
+            type: A registered type, ``role/name``, or a block.
+            use: In place of a type: another node whose block this one uses too.
+            role: What rules know it as, in place of the block's role.
+            group: Rules look within a node's group, then among ungrouped nodes.
+            order: Place among others where several feed one port or are spliced into one loop.
+            auto_connect: False hides the node from the rules for good.
+            pretrained: Folder or hub id that the block's components are loaded from.
+            components: Per slot, in place of ``pretrained``: a path or a configuration.
+            inputs: Defaults for the node's ports, by port name.
+            **config: The block's constructor arguments.
+
+        Returns:
+            The graph itself, so that calls can be chained.
+
+        Raises:
+            GraphError: The name is taken or not a name, or both or neither of type and use given.
+            RegistryError: Nobody registered the type.
+            ConfigError: The arguments do not fit the type.
+        """
+        if not _NAME.fullmatch(name):
+            raise GraphError(f"{name!r} is no node name: use letters, digits and underscores.")
+        if name in self._nodes:
+            raise GraphError(
+                f"Graph {self.name!r} has a node {name!r} already; choose another name, or "
+                f"replace_node({name!r}, ...)."
+            )
+        node = self._make_node(
+            name, type, use, config,
+            role=role, group=group, order=order, auto_connect=auto_connect,
+            pretrained=pretrained, components=dict(components or {}), inputs=dict(inputs or {}),
+        )  # fmt: skip
+        self._nodes[name] = node
+        self._version += 1
+        return self
+
+    def add_stage(self, name: str, graph: ComputeGraph, **options: Any) -> Self:
+        """Adds a whole graph as one node.
+
+        Args:
+            name: The stage's name.
+            graph: The graph; its open inputs and exposed outputs become the stage's ports.
+            **options: As for ``add_node``.
+        """
+        return self.add_node(name, AbstractStage.of(graph), **options)
+
+    def remove_node(self, name: str) -> Self:
+        """Takes a node away, with its explicit edges and exposures.
+
+        Raises:
+            GraphError: There is no such node, or an alias uses it.
+        """
+        self._node(name)
+        users = [n.name for n in self._nodes.values() if (n.use or "").partition(".")[0] == name]
+        if users:
+            raise GraphError(
+                f"Node {name!r} of graph {self.name!r} is used by {', '.join(map(repr, users))}; "
+                "remove those first."
+            )
+        del self._nodes[name]
+        self._edges = [e for e in self._edges if name not in (e.source.node, e.target.node)]
+        kept = {
+            key: tuple(ref for ref in refs if ref.node != name)
+            for key, refs in self._exposed_inputs.items()
+        }
+        self._exposed_inputs = {key: refs for key, refs in kept.items() if refs}
+        self._exposed_outputs = {
+            key: ref for key, ref in self._exposed_outputs.items() if ref.node != name
+        }
+        self._version += 1
+        return self
+
+    def replace_node(
+        self,
+        name: str,
+        type: str | AbstractBaseBlock,
+        **options: Any,
+    ) -> Self:
+        """Puts another block in a node's place; settings that are not given stay.
+
+        Explicit edges and exposures stay where the new block has the ports, and are an error where
+        it has not.
+
+        Args:
+            name: The node.
+            type: A registered type or a block.
+            **options: As for ``add_node``.
+
+        Raises:
+            GraphError: There is no such node, or an explicit edge no longer fits.
+        """
+        old = self._node(name)
+        settings = {
+            key: options.pop(key, getattr(old, key))
+            for key in ("role", "group", "order", "auto_connect", "pretrained", "inputs")
+        }
+        settings["components"] = options.pop("components", {})
+        node = self._make_node(name, type, None, options, **settings)
+        assert node.block is not None  # noqa: S101 - made from a type
+        ops = node.block.ops()
+        for edge in self._edges:
+            for ref, side in ((edge.source, "outputs"), (edge.target, "inputs")):
+                if ref.node == name and ref.port not in getattr(ops.get(ref.op), side, {}):
+                    raise GraphError(
+                        f"Edge {edge} does not fit {node.block.type_name or type!r}, which has no "
+                        f"{ref.op}.{ref.port}; disconnect({str(edge.target)!r}) first."
+                    )
+        self._nodes[name] = node
+        self._version += 1
+        return self
+
+    def connect(self, source: str, target: str) -> Self:
+        """Draws an edge by hand; it beats the rules.
+
+        Args:
+            source: ``node.op.port``; parts that leave no doubt may be left out.
+            target: Likewise, an input.
+
+        Raises:
+            ConnectError: An end does not exist, kinds do not fit, or several pairs would do.
+        """
+        edge = resolve_edge(self, source, target)
+        many = self.ops(edge.target.node)[edge.target.op].inputs[edge.target.port].many
+        taken = [each for each in self._edges if each.target == edge.target]
+        if edge in taken:
+            return self
+        if taken and not many:
+            raise ConnectError(
+                f"{edge.target} in graph {self.name!r} is fed by {taken[0].source} already; "
+                f"disconnect({str(edge.target)!r}) first."
+            )
+        self._edges.append(edge)
+        self._version += 1
+        return self
+
+    def disconnect(self, target: str) -> Self:
+        """Takes away the explicit edges into an input; the rules have it again.
+
+        Raises:
+            ConnectError: No explicit edge goes there.
+        """
+        refs = set(find_inputs(self, target))
+        kept = [edge for edge in self._edges if edge.target not in refs]
+        if len(kept) == len(self._edges):
+            known = [str(edge.target) for edge in self._edges]
+            raise ConnectError(
+                f"No explicit edge of graph {self.name!r} goes to {target!r}."
+                f"{nearest(target, known)}"
+            )
+        self._edges = kept
+        self._version += 1
+        return self
+
+    def expose_input(self, name: str, *targets: str) -> Self:
+        """Names a graph input and the ports that it feeds, before any rule.
+
+        Raises:
+            ConnectError: A port does not exist or is named ambiguously.
+        """
+        refs = tuple(sole(self, find_inputs(self, target), target) for target in targets)
+        self._exposed_inputs[name] = (*self._exposed_inputs.get(name, ()), *refs)
+        self._version += 1
+        return self
+
+    def expose_output(self, name: str, source: str) -> Self:
+        """Names a graph output.
+
+        Raises:
+            ConnectError: The port does not exist or is named ambiguously.
+        """
+        self._exposed_outputs[name] = sole(self, find_outputs(self, source), source)
+        self._version += 1
+        return self
+
+    def __repr__(self) -> str:
+        """Shows name and nodes."""
+        nodes = ", ".join(f"{name}: {self.role(name)}" for name in self._nodes)
+        return f"ComputeGraph({self.name!r}, {{{nodes}}})"
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _node(self, name: str) -> Node:
+        if name not in self._nodes:
+            raise GraphError(
+                f"Graph {self.name!r} has no node {name!r}.{nearest(name, self._nodes)}"
+            )
+        return self._nodes[name]
+
+    def _make_node(
+        self,
+        name: str,
+        type: str | AbstractBaseBlock | None,
+        use: str | None,
+        config: Mapping[str, Any],
+        **settings: Any,
+    ) -> Node:
+        if (type is None) == (use is None):
+            raise GraphError(f"Node {name!r} wants either a type or use=..., and not both.")
+        if use is not None or isinstance(type, AbstractBaseBlock):
+            if config:
+                raise GraphError(
+                    f"Node {name!r} is given {', '.join(map(repr, config))}, but its block is made "
+                    "already: set them where the block is made."
+                )
+            block = type if isinstance(type, AbstractBaseBlock) else None
+        else:
+            block = make_block(str(type), **config)
+        return Node(name=name, block=block, use=use, **settings)

@@ -1,0 +1,131 @@
+"""Provenance keys: which computation a value came from, known before it is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.fingerprint import digest, fingerprint, generator_fingerprint
+from yggdrasil.core.plan import Call, Loop, Plan, Slot
+
+__all__ = ["KeyTable"]
+
+
+class KeyTable:
+    """The keys of a run's values.
+
+    The key of a value is the hash of the block (type, version, configuration, weights), the op and
+    the keys of its inputs. A generator is a value that every draw changes: its key is that of its
+    state at first, and of the draw that left it behind from then on.
+
+    Args:
+        plan: What runs.
+        values: The inputs given.
+    """
+
+    def __init__(self, plan: Plan, values: dict[str, Any]) -> None:
+        self._keys: list[bytes | None] = [None] * plan.slots
+        self._labels = plan.labels
+        self._blocks: dict[int, bytes] = {}
+        for slot, value in plan.constants.items():
+            self._keys[slot] = fingerprint(value)
+        for name, slot in plan.inputs.items():
+            value = values[name]
+            is_generator = isinstance(value, torch.Generator) or (
+                isinstance(value, Sequence)
+                and bool(value)
+                and all(isinstance(each, torch.Generator) for each in value)
+            )
+            self._keys[slot] = generator_fingerprint(value) if is_generator else fingerprint(value)
+
+    def __getitem__(self, slot: Slot) -> bytes | None:
+        """Gives the key of a slot; None where its value cannot be told from others."""
+        return self._keys[slot]
+
+    def set_fact(self, call: Call, values: Sequence[Any]) -> None:
+        """Keys the results of a fact by their content, so that equal facts are one."""
+        for (_, slot), value in zip(call.results, values, strict=True):
+            self._keys[slot] = fingerprint(value)
+
+    def of_call(self, call: Call) -> bytes | None:
+        """Gives the key of a call, and keys its results and the generator it leaves behind."""
+        key = self._call_key(call)
+        self._set_results(call, key)
+        if call.spec.draws:
+            self._pass_generators([call], key)
+        return key
+
+    def of_loop(self, loop: Loop, *, exits: bool) -> bytes | None:
+        """Gives the key of a loop.
+
+        Args:
+            loop: The loop.
+            exits: Whether something after the loop reads more of it than its last state; then it
+                has no key.
+        """
+        inside = loop.writes()
+        parts: list[bytes] = []
+        unknown = exits or any(c.spec.draws and not _generators(c) for c in loop.body)
+        for call in (*loop.body, loop.until):
+            parts += [self._block_key(call.block), call.spec.name.encode()]
+            for port, slots in call.arguments:
+                parts.append(port.encode())
+                for slot in (slots,) if isinstance(slots, int) else slots:
+                    if slot in inside:
+                        parts.append(self._labels[slot].encode())
+                    else:
+                        key = self._keys[slot]
+                        unknown = unknown or key is None
+                        parts.append(key or b"")
+        initial = self._keys[loop.initial]
+        key = None if unknown or initial is None else digest(b"loop", initial, *parts)
+        for slot in (loop.state, *(slot for call in loop.body for _, slot in call.results)):
+            self._keys[slot] = None
+        self._keys[loop.carried] = key
+        self._pass_generators(loop.body, key)
+        return key
+
+    def _call_key(self, call: Call) -> bytes | None:
+        if call.spec.draws and not _generators(call):
+            return None  # the global generator: nobody can say what it will give
+        parts = [self._block_key(call.block), call.spec.name.encode()]
+        for port, slots in call.arguments:
+            parts.append(port.encode())
+            for slot in (slots,) if isinstance(slots, int) else slots:
+                key = self._keys[slot]
+                if key is None:
+                    return None
+                parts.append(key)
+        return digest(*parts)
+
+    def _set_results(self, call: Call, key: bytes | None) -> None:
+        for number, (_, slot) in enumerate(call.results):
+            self._keys[slot] = None if key is None else digest(key, number.to_bytes(2, "little"))
+
+    def _pass_generators(self, calls: Sequence[Call], key: bytes | None) -> None:
+        for slot in {slot for call in calls for slot in _generators(call)}:
+            self._keys[slot] = None if key is None else digest(key, b"generator")
+
+    def _block_key(self, block: AbstractBaseBlock) -> bytes:
+        known = self._blocks.get(id(block))
+        if known is None:
+            parts: list[Any] = [
+                block.type_name or f"{type(block).__module__}.{type(block).__qualname__}",
+                block.version,
+                sorted(block.config.items(), key=lambda item: item[0]),
+                block.weights_version(),
+            ]
+            # What is not registered, or has a configuration without content, is only like itself.
+            content = fingerprint(parts) if block.type_name else None
+            known = content or digest(repr((id(block), parts[0], parts[3])).encode())
+            self._blocks[id(block)] = known
+        return known
+
+
+def _generators(call: Call) -> tuple[Slot, ...]:
+    return tuple(
+        slot for port, slot in call.arguments if port == "generator" and isinstance(slot, int)
+    )

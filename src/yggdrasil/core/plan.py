@@ -1,0 +1,172 @@
+"""The plan: what will run, in which order, and when each value is no longer needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.ports import OpSpec
+from yggdrasil.core.wiring import Vertex
+
+__all__ = ["Call", "Guard", "Loop", "Plan"]
+
+Slot = int
+"""A numbered place for a value while the plan runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One op to be run.
+
+    Attributes:
+        vertex: Which.
+        block: What runs it.
+        spec: Its ports.
+        arguments: For each input that is given: its name and the slot, or slots where it takes many.
+        results: For each output: its name and the slot.
+        frees: Slots that nothing needs after this call.
+    """
+
+    vertex: Vertex
+    block: AbstractBaseBlock
+    spec: OpSpec
+    arguments: tuple[tuple[str, Slot | tuple[Slot, ...]], ...]
+    results: tuple[tuple[str, Slot], ...]
+    frees: tuple[Slot, ...] = ()
+
+    def reads(self) -> Iterator[Slot]:
+        """Gives every slot that the call reads."""
+        for _, slot in self.arguments:
+            if isinstance(slot, tuple):
+                yield from slot
+            else:
+                yield slot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """A fold over a state: the body runs until the state says that it is done.
+
+    Attributes:
+        body: The calls of one iteration, in order.
+        until: Reads the state and tells whether the loop is over.
+        initial: Slot of the first state.
+        state: Slot that the body reads the state from.
+        carried: Slot that the body leaves the next state in; after the loop, the last one.
+        frees: Slots that nothing needs after the loop.
+    """
+
+    body: tuple[Call, ...]
+    until: Call
+    initial: Slot
+    state: Slot
+    carried: Slot
+    frees: tuple[Slot, ...] = ()
+
+    @property
+    def vertex(self) -> Vertex:
+        """The vertex that opens an iteration, by which the loop is known."""
+        return Vertex(self.until.vertex.node, "loop")
+
+    def writes(self) -> frozenset[Slot]:
+        """Gives the slots that the body fills."""
+        inside = {slot for call in self.body for _, slot in call.results}
+        return frozenset(inside | {self.state})
+
+    def reads(self) -> Iterator[Slot]:
+        """Gives the slots that the loop reads from outside."""
+        inside = self.writes()
+        yield self.initial
+        for call in self.body:
+            yield from (slot for slot in call.reads() if slot not in inside)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """What a block is asked about known values before a run.
+
+    Attributes:
+        vertex: The op.
+        block: The block that is asked.
+        names: For each port, the graph input whose value it gets.
+        facts: For each port, the value that is known from configuration.
+        unused: The answer that the plan was made for.
+    """
+
+    vertex: Vertex
+    block: AbstractBaseBlock
+    names: Mapping[str, str]
+    facts: Mapping[str, Any]
+    unused: frozenset[str]
+
+    def known(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Gives the values of the op's ports that are known before the run."""
+        return {**self.facts, **{port: values[name] for port, name in self.names.items()}}
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Says whether the plan is right for these values."""
+        return self.block.unused_inputs(self.vertex.op, self.known(values)) == self.unused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """An immutable order of calls and loops from given inputs to wanted outputs.
+
+    Attributes:
+        graph_name: For messages.
+        items: Calls and loops, in order.
+        inputs: For each graph input that is read, its slot.
+        constants: Slots whose values are known: facts and nodes' defaults.
+        outputs: For each wanted output, its slot.
+        guards: What blocks are asked before the run.
+        labels: For each slot, the port or input that it holds.
+        unread: Inputs that were given but that no call reads; those that a block chose not to read
+            (a negative prompt without guidance) are not among them.
+        slots: How many slots there are.
+    """
+
+    graph_name: str
+    items: tuple[Call | Loop, ...]
+    inputs: Mapping[str, Slot]
+    constants: Mapping[Slot, Any] = field(repr=False)
+    outputs: Mapping[str, Slot]
+    guards: tuple[Guard, ...] = field(repr=False)
+    labels: tuple[str, ...] = field(repr=False)
+    unread: frozenset[str]
+    slots: int
+
+    def calls(self) -> Iterator[Call]:
+        """Gives every call, those inside loops in their place."""
+        for item in self.items:
+            if isinstance(item, Loop):
+                yield from item.body
+            else:
+                yield item
+
+    def describe(self) -> str:
+        """Prints the order of calls, loops indented, with where each input comes from."""
+        lines = [f"plan of {self.graph_name!r}: {', '.join(self.inputs) or 'no inputs'}"]
+        for item in self.items:
+            if isinstance(item, Loop):
+                lines.append(f"  loop over {self.labels[item.initial]}, until {item.until.vertex}:")
+                lines.extend(f"    {self._line(call)}" for call in item.body)
+            else:
+                lines.append(f"  {self._line(item)}")
+        gives = ", ".join(f"{name} = {self.labels[slot]}" for name, slot in self.outputs.items())
+        return "\n".join([*lines, f"  gives {gives}"])
+
+    def __str__(self) -> str:
+        """Gives the description."""
+        return self.describe()
+
+    def _line(self, call: Call) -> str:
+        def show(slot: Slot | tuple[Slot, ...]) -> str:
+            if isinstance(slot, tuple):
+                return f"[{', '.join(self.labels[each] for each in slot)}]"
+            return self.labels[slot]
+
+        arguments = ", ".join(f"{name}={show(slot)}" for name, slot in call.arguments)
+        frees = ", ".join(self.labels[slot] for slot in call.frees)
+        return f"{call.vertex}({arguments})" + (f"  # frees {frees}" if frees else "")

@@ -1,0 +1,132 @@
+"""How the roles of a diffusion graph find each other. Adding a rule is adding a line."""
+
+from __future__ import annotations
+
+from yggdrasil.core.rules import Rule, Splice
+
+__all__ = ["DRAWS", "ROLE_RULES", "SPLICES"]
+
+ROLE_RULES: tuple[Rule, ...] = (
+    # What the picture is to be like.
+    Rule("conditioner.encode_negative.positive", ("self.adopt", "self.encode")),
+    Rule("conditioner.embed.conditioning", ("conditioner.adopt", "conditioner.encode")),
+    Rule("conditioner.embed.backbone", ("backbone.spec",)),
+    Rule(
+        "guidance.branches.positive",
+        ("conditioner.embed", "conditioner.adopt", "conditioner.encode"),
+    ),
+    Rule(
+        "guidance.branches.negative", ("conditioner.adopt_negative", "conditioner.encode_negative")
+    ),
+    Rule("guidance.branches.backbone", ("backbone.spec",)),
+    # Pictures in.
+    Rule("processor/vae_image.preprocess.pictures", ("$init_image",)),
+    Rule("processor/vae_image.preprocess.codec", ("codec.spec",)),
+    Rule(
+        "processor/vae_image.preprocess.height", ("processor/inpaint_mask.size.height", "$height")
+    ),
+    Rule("processor/vae_image.preprocess.width", ("processor/inpaint_mask.size.width", "$width")),
+    Rule("processor/vae_image.preprocess.crop", ("processor/inpaint_mask.region",)),
+    Rule("codec.encode.image", ("processor/vae_image.preprocess", "$pixels")),
+    Rule("codec.sample.posterior", ("self.encode",)),
+    Rule("codec.sample.batch", ("layout.batch",)),
+    # Masks.
+    Rule("processor/inpaint_mask.size.mask_image", ("$mask",)),
+    Rule("processor/inpaint_mask.size.codec", ("codec.spec",)),
+    Rule("processor/inpaint_mask.size.backbone", ("backbone.spec",)),
+    Rule("processor/inpaint_mask.region.mask_image", ("$mask",)),
+    Rule("processor/inpaint_mask.region.codec", ("codec.spec",)),
+    Rule("processor/inpaint_mask.region.backbone", ("backbone.spec",)),
+    Rule("processor/inpaint_mask.preprocess.mask_image", ("$mask",)),
+    Rule("processor/inpaint_mask.preprocess.codec", ("codec.spec",)),
+    Rule("processor/inpaint_mask.preprocess.image", ("processor/vae_image.preprocess",)),
+    Rule("processor/inpaint_mask.preprocess.crop", ("self.region",)),
+    Rule("processor/inpaint_mask.cover.image", ("processor/vae_image.preprocess",)),
+    Rule("processor/inpaint_mask.cover.mask", ("self.preprocess",)),
+    Rule("processor/inpaint_mask.resize.mask", ("self.preprocess",)),
+    Rule("processor/inpaint_mask.resize.shape", ("layout.shape",)),
+    Rule("masked_codec.encode.image", ("processor/inpaint_mask.cover",)),
+    Rule("masked_codec.sample.posterior", ("self.encode",)),
+    Rule("masked_codec.sample.batch", ("layout.batch",)),
+    Rule("processor/inpaint_channels.join.mask", ("processor/inpaint_mask.resize",)),
+    Rule(
+        "processor/inpaint_channels.join.masked_latents",
+        ("$masked_image_latents", "masked_codec.sample"),
+    ),
+    Rule("processor/inpaint_blend.blend.known", ("solver.renoise",)),
+    Rule("processor/inpaint_blend.blend.mask", ("processor/inpaint_mask.resize",)),
+    # Not read there: Diffusers draws the masked picture's latents with 4 channels too, and so a
+    # stochastic solver goes on with the numbers after that draw.
+    Rule("processor/inpaint_blend.blend.channels", ("processor/inpaint_channels.join",)),
+    Rule("processor/inpaint_blend.blend.backbone", ("backbone.spec",)),
+    Rule("processor/inpaint_blend.blend.codec", ("codec.spec",)),
+    Rule("backbone.predict.channels", ("processor/inpaint_channels.join",)),
+    # Shapes and noise.
+    Rule("layout.shape.conditioning", ("conditioner.adopt", "conditioner.encode")),
+    Rule("layout.batch.conditioning", ("conditioner.adopt", "conditioner.encode")),
+    Rule("layout.shape.codec", ("codec.spec",)),
+    Rule("layout.shape.backbone", ("backbone.spec",)),
+    Rule("layout.shape.image", ("processor/vae_image.preprocess",)),
+    Rule("layout.match.latents", ("codec.sample",)),
+    Rule("source.sample.shape", ("layout.shape",), mode="denoise"),
+    Rule("source.sample.shape", ("layout.match",), mode="corrupt"),
+    # The loop.
+    Rule("solver.start.noise", ("$latents", "source.sample")),
+    Rule("solver.start.init_latents", ("codec.sample",)),
+    Rule("solver.tick.state", ("self.start",), carried="self.step+splices", until="done"),
+    Rule("guidance.expand.sample", ("solver.tick.sample",)),
+    Rule("guidance.expand.branches", ("guidance.branches",)),
+    Rule("backbone.predict.sample", ("guidance.expand", "solver.tick.sample"), mode="denoise"),
+    Rule("backbone.predict.timestep", ("solver.tick.timestep",), mode="denoise"),
+    Rule(
+        "backbone.predict.conditioning",
+        ("guidance.branches", "conditioner.embed", "conditioner.adopt", "conditioner.encode"),
+        mode="denoise",
+    ),
+    Rule("backbone.predict.residuals", ("inner_module.*.residuals",)),
+    Rule("guidance.combine.prediction", ("backbone.predict",)),
+    Rule("solver.step.state", ("self.tick.state",)),
+    Rule("solver.step.model_output", ("guidance.combine", "backbone.predict")),
+    Rule("solver.finish.state", ("self.step+splices",)),
+    Rule("solver.renoise.state", ("self.step",)),
+    Rule("solver.renoise.init_latents", ("codec.sample",)),
+    Rule("solver.renoise.noise", ("$latents", "source.sample")),
+    # Pictures out.
+    Rule("codec.decode.latents", ("solver.finish", "self.sample")),
+    Rule("processor/vae_image.postprocess.image", ("codec.decode",)),
+    Rule("processor/vae_image.postprocess.original", ("$init_image",)),
+    Rule("processor/vae_image.postprocess.mask_image", ("$mask",)),
+    Rule("processor/vae_image.postprocess.crop", ("processor/inpaint_mask.region",)),
+    # Training: the same nodes, wired to corrupt and to compare.
+    Rule("timesteps.sample.latents", ("codec.sample",)),
+    Rule("solver.corrupt.latents", ("codec.sample",)),
+    Rule("solver.corrupt.noise", ("source.sample",)),
+    Rule("solver.corrupt.timestep", ("timesteps.sample",)),
+    Rule("solver.target.latents", ("codec.sample",)),
+    Rule("solver.target.noise", ("source.sample",)),
+    Rule("solver.target.timestep", ("timesteps.sample",)),
+    Rule("backbone.predict.sample", ("solver.corrupt",), mode="corrupt"),
+    Rule("backbone.predict.timestep", ("timesteps.sample",), mode="corrupt"),
+    Rule(
+        "backbone.predict.conditioning",
+        ("conditioner.adopt", "conditioner.encode"),
+        mode="corrupt",
+    ),
+    Rule("objective.loss.prediction", ("backbone.predict",)),
+    Rule("objective.loss.target", ("solver.target",)),
+    Rule("objective.loss.timestep", ("timesteps.sample",)),
+    Rule("objective.loss.reconstruction", ("codec.decode",)),
+    Rule("objective.loss.image", ("processor/vae_image.preprocess", "$pixels")),
+    Rule("objective.loss.posterior", ("codec.encode",)),
+)
+
+SPLICES: tuple[Splice, ...] = (Splice(kind="solver_state", after="solver.step"),)
+
+DRAWS: tuple[str, ...] = (
+    "codec.sample",
+    "source.sample",
+    "timesteps.sample",
+    "masked_codec.sample",
+    "solver.step",
+)
+"""The order of random draws where data does not decide it; a loop counts as one."""

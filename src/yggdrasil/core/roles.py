@@ -1,0 +1,312 @@
+"""The roles that blocks play in a diffusion graph, one abstract base class each.
+
+A role is what rules are written against: any backbone is fed by whatever guidance there is. Base
+classes fix the ops whose signature is the same for every family; the rest of a role's ops (how a
+text encoder takes its prompts) are declared by the blocks themselves and listed here in words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import abstractmethod
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor
+
+from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.kinds import (
+    Channels,
+    Image,
+    Latents,
+    Many,
+    ModelArguments,
+    Noise,
+    Residuals,
+    Timestep,
+)
+from yggdrasil.core.ports import op
+from yggdrasil.core.values import (
+    BackboneSpec,
+    BranchedConditioning,
+    BranchedConditioningValue,
+    BranchedValue,
+    CodecSpec,
+    Conditioning,
+    ConditioningValue,
+    ModelInput,
+    ModelOutput,
+    SolverState,
+)
+
+__all__ = [
+    "AbstractAdapter",
+    "AbstractBackbone",
+    "AbstractCodec",
+    "AbstractConditioner",
+    "AbstractGuidance",
+    "AbstractInnerModule",
+    "AbstractLayout",
+    "AbstractObjective",
+    "AbstractOuterModule",
+    "AbstractProcessor",
+    "AbstractSolver",
+    "AbstractSource",
+    "AbstractTimesteps",
+]
+
+
+class AbstractBackbone(AbstractBaseBlock):
+    """The network that predicts: a UNet or a transformer.
+
+    A subclass evaluates one call; ``predict`` turns samples and branches into such calls.
+
+    Attributes:
+        joins_branches: Whether the family evaluates a step's branches as one batch (Stable
+            Diffusion) or one after the other (FLUX with true guidance); last bits depend on it.
+    """
+
+    role: ClassVar[str] = "backbone"
+    joins_branches: bool = True
+
+    @op(fact=True)
+    def spec(self) -> BackboneSpec:
+        """Gives what the configuration says of the input."""
+        return self.describe_input()
+
+    @op
+    def predict(
+        self,
+        sample: ModelInput,
+        timestep: Timestep,
+        conditioning: Conditioning | BranchedConditioning,
+        channels: Channels | None = None,
+        residuals: Many[Residuals] = (),
+        model_arguments: ModelArguments | None = None,
+    ) -> ModelOutput:
+        """Predicts epsilon, v or flow for a sample, or for each branch of a step.
+
+        Args:
+            sample: The model's input ``b c h w``, already scaled by the solver.
+            timestep: Scalar or ``b``.
+            conditioning: What it is conditioned on, for the sample or for each branch.
+            channels: Further input channels ``b c h w``, the same for every branch.
+            residuals: What inner modules add.
+            model_arguments: Keyword arguments for the model's forward, as they are.
+        """
+        extra = dict(model_arguments or {})
+        if not isinstance(sample, BranchedValue):
+            single = (
+                conditioning.joined
+                if isinstance(conditioning, BranchedConditioningValue)
+                else conditioning
+            )
+            return self.evaluate(_widen(sample, channels), timestep, single, residuals, extra)
+        if not isinstance(conditioning, BranchedConditioningValue):
+            raise TypeError("a branched sample needs a conditioning for each of its branches")
+        if self.joins_branches:
+            count = len(sample.names)
+            wide = None if channels is None else torch.cat([channels] * count)
+            joined = _widen(torch.cat(sample.tensors), wide)
+            output = self.evaluate(joined, timestep, conditioning.joined, residuals, extra)
+            return BranchedValue(sample.names, output.chunk(count))
+        outputs = []
+        for name, tensor, part in zip(
+            sample.names, sample.tensors, conditioning.parts, strict=True
+        ):
+            with self.cache_context(name):
+                wide_sample = _widen(tensor, channels)
+                outputs.append(self.evaluate(wide_sample, timestep, part, residuals, extra))
+        return BranchedValue(sample.names, tuple(outputs))
+
+    @abstractmethod
+    def describe_input(self) -> BackboneSpec:
+        """Gives what the configuration says of the input, without loading weights."""
+
+    @abstractmethod
+    def evaluate(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        conditioning: ConditioningValue,
+        residuals: tuple[Any, ...],
+        model_arguments: dict[str, Any],
+    ) -> Tensor:
+        """Runs the model once.
+
+        Args:
+            sample: ``b c h w``.
+            timestep: Scalar or ``b``.
+            conditioning: Named tensors with the same batch.
+            residuals: What inner modules add, in order.
+            model_arguments: Further keyword arguments of the model's forward.
+
+        Returns:
+            The prediction, ``b c h w``.
+        """
+
+    def cache_context(self, branch: str) -> contextlib.AbstractContextManager[None]:
+        """Names the branch to the model's caching hooks, so that they do not mix branches."""
+        del branch
+        return contextlib.nullcontext()
+
+
+def _widen(sample: Tensor, channels: Tensor | None) -> Tensor:
+    return sample if channels is None else torch.cat([sample, channels], dim=1)
+
+
+class AbstractCodec(AbstractBaseBlock):
+    """Pictures to latents and back.
+
+    Ops beside those below: ``encode(image) -> Posterior`` and ``sample(posterior, ...) -> Latents``.
+    """
+
+    role: ClassVar[str] = "codec"
+
+    @op(fact=True)
+    def spec(self) -> CodecSpec:
+        """Gives what the configuration says of the latents."""
+        return self.describe_latents()
+
+    @op
+    @abstractmethod
+    def decode(self, latents: Latents) -> Image:
+        """Turns latents ``b c h w`` into a picture ``b 3 H W`` in [-1, 1]."""
+
+    @abstractmethod
+    def describe_latents(self) -> CodecSpec:
+        """Gives what the configuration says of the latents, without loading weights."""
+
+
+class AbstractConditioner(AbstractBaseBlock):
+    """What the picture is to be like: text, a class, another picture.
+
+    Ops by convention: ``encode(prompt, ...) -> Conditioning``, ``encode_negative(...)``, and
+    ``adopt(prompt_embeds)`` / ``adopt_negative(negative_prompt_embeds)`` for embeddings that the
+    caller computed.
+    """
+
+    role: ClassVar[str] = "conditioner"
+
+
+class AbstractGuidance(AbstractBaseBlock):
+    """Which evaluations a step needs, and how their answers make one.
+
+    ``branches`` stands outside the loop and joins the conditionings; ``expand`` and ``combine``
+    stand inside.
+    """
+
+    role: ClassVar[str] = "guidance"
+
+    @op
+    @final
+    def expand(self, sample: ModelInput, branches: BranchedConditioning) -> ModelInput:
+        """Gives the sample to each branch of the step.
+
+        Args:
+            sample: ``b c h w``.
+            branches: The branches' conditionings; one branch needs no expansion.
+        """
+        if len(branches.names) == 1 or isinstance(sample, BranchedValue):
+            return sample
+        return BranchedValue(branches.names, (sample,) * len(branches.names))
+
+
+class AbstractSolver(AbstractBaseBlock):
+    """The update rule that turns noise into a sample, and its schedule.
+
+    The state is an immutable record: ``start`` makes it, ``tick`` reads off it what the model needs,
+    ``step`` gives the next one, ``done`` tells the end, ``finish`` reads the result. Stepping twice
+    from one state gives equal bits.
+
+    Further ops by convention: ``start(...)``, ``tick(state)``, ``step(state, model_output, ...)``,
+    ``renoise(state, latents, noise)``, and for training ``corrupt`` and ``target``.
+    """
+
+    role: ClassVar[str] = "solver"
+
+    @op
+    @final
+    def done(self, state: SolverState) -> bool:
+        """Says whether no step is left."""
+        return state.index >= state.count
+
+    @op
+    @final
+    def finish(self, state: SolverState) -> Latents:
+        """Reads the result, latents ``b c h w``, off the last state."""
+        return state.latents
+
+    @op
+    @abstractmethod
+    def corrupt(self, latents: Latents, noise: Noise, timestep: Timestep) -> ModelInput:
+        """Gives the model's training input: latents noised to a timestep.
+
+        Args:
+            latents: Clean latents ``b c h w``.
+            noise: Noise of the same shape.
+            timestep: ``b``, positions on the training schedule.
+        """
+
+    @op
+    @abstractmethod
+    def target(self, latents: Latents, noise: Noise, timestep: Timestep) -> ModelOutput:
+        """Gives what the model should answer: epsilon, v or flow.
+
+        Args:
+            latents: Clean latents ``b c h w``.
+            noise: Noise of the same shape.
+            timestep: ``b``, positions on the training schedule.
+        """
+
+
+class AbstractSource(AbstractBaseBlock):
+    """Where randomness comes from; op ``sample(shape, generator) -> Noise``."""
+
+    role: ClassVar[str] = "source"
+
+
+class AbstractTimesteps(AbstractBaseBlock):
+    """Which timesteps training visits; op ``sample(latents, generator) -> Timestep``."""
+
+    role: ClassVar[str] = "timesteps"
+
+
+class AbstractLayout(AbstractBaseBlock):
+    """Turns specs, sizes and batch into shapes, and packs latents where a family packs.
+
+    Ops by convention: ``shape(...) -> LatentShape``, ``match(latents) -> LatentShape``, ``pack``,
+    ``unpack``.
+    """
+
+    role: ClassVar[str] = "layout"
+
+
+class AbstractAdapter(AbstractBaseBlock):
+    """A change to another block's weights that can be taken off again; op ``patch``."""
+
+    role: ClassVar[str] = "adapter"
+
+
+class AbstractInnerModule(AbstractBaseBlock):
+    """A network that runs inside the loop and adds to the backbone, such as a ControlNet."""
+
+    role: ClassVar[str] = "inner_module"
+
+
+class AbstractOuterModule(AbstractBaseBlock):
+    """An external model before or after the loop: a detector, a segmenter, a safety checker."""
+
+    role: ClassVar[str] = "outer_module"
+
+
+class AbstractProcessor(AbstractBaseBlock):
+    """Pre- and post-processing without weights: resize, mask, blend."""
+
+    role: ClassVar[str] = "processor"
+
+
+class AbstractObjective(AbstractBaseBlock):
+    """What training makes small; op ``loss(...) -> Loss``."""
+
+    role: ClassVar[str] = "objective"

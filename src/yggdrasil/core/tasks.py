@@ -1,0 +1,252 @@
+"""Tasks: how the arguments of a call map to the inputs of a graph.
+
+Graph inputs have unambiguous names of their own (``init_image``, ``mask``). A task says what a
+caller calls them, which defaults it has and what it needs, so that a call made for another library's
+pipeline works unchanged. It is data, written in a template::
+
+    tasks:
+      img2img:
+        takes: [prompt, image, strength]
+        arguments: {image: init_image}
+        defaults: {strength: 0.8}
+        requires: [image]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from yggdrasil.core.errors import (
+    ConfigError,
+    InputError,
+    MissingInputError,
+    UnknownInputError,
+    nearest,
+)
+
+__all__ = ["Task", "choose_task", "read_task", "read_tasks"]
+
+_KEYS = (
+    "takes",
+    "also_takes",
+    "arguments",
+    "defaults",
+    "fixed",
+    "requires",
+    "outputs",
+    "diffusers",
+)
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One way to call a graph.
+
+    Attributes:
+        name: Such as ``img2img``.
+        takes: All arguments that a call may give.
+        arguments: For those that are called otherwise in the graph: the graph input, or
+            ``input.key`` for an entry of an input that is a mapping, or ``node.op.port``.
+        defaults: Values of arguments that a call does not give.
+        fixed: Values of graph inputs that the task decides.
+        requires: Arguments that a call must give.
+        outputs: The graph outputs that the task is about; none means all that the graph exposes.
+        diffusers: The Diffusers pipeline whose arguments these are.
+    """
+
+    name: str
+    takes: tuple[str, ...] = ()
+    arguments: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    defaults: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    fixed: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    requires: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    diffusers: str | None = None
+
+    def bind(
+        self,
+        call: Mapping[str, Any],
+        *,
+        others: Iterable[Task] = (),
+        known: Container[str] | None = None,
+    ) -> dict[str, Any]:
+        """Turns the arguments of a call into inputs of the graph.
+
+        Args:
+            call: The arguments; None counts as not given. A name with a dot in it is a port
+                (``node.op.port``) and is passed on.
+            others: Further tasks of the graph, for messages.
+            known: The inputs that the graph has; defaults and fixed values of others are left
+                out, so that a node can be taken away without its task being changed. Everything is
+                passed on unless given.
+
+        Raises:
+            UnknownInputError: The task does not take an argument.
+            MissingInputError: A required argument is not given.
+            InputError: Two arguments stand for the same input.
+        """
+        given = {name: value for name, value in call.items() if value is not None}
+        self._check(given, others)
+        inputs: dict[str, Any] = {}
+        origin: dict[str, str] = {}
+        for name, value in given.items():
+            if "." in name:
+                inputs[name] = value
+                continue
+            target = self.arguments.get(name, name)
+            if target in origin:
+                raise InputError(
+                    f"Task {self.name!r}: {origin[target]!r} and {name!r} both stand for the input "
+                    f"{target!r}; give one of them."
+                )
+            origin[target] = name
+            _put(inputs, target, value)
+        for name, value in self.defaults.items():
+            target = self.arguments.get(name, name)
+            if target not in origin and value is not None and _is_known(target, known):
+                _put(inputs, target, value)
+        for target, value in self.fixed.items():
+            if _is_known(target, known):
+                _put(inputs, target, value)
+        return inputs
+
+    def _check(self, given: Mapping[str, Any], others: Iterable[Task]) -> None:
+        for name in given:
+            if name in self.takes or "." in name:
+                continue
+            takers = [repr(task.name) for task in others if name in task.takes]
+            hint = f" Task {' or '.join(takers)} does." if takers else nearest(name, self.takes)
+            raise UnknownInputError(f"Task {self.name!r} takes no argument {name!r}.{hint}")
+        missing = [name for name in self.requires if name not in given]
+        if missing:
+            raise MissingInputError(
+                f"Task {self.name!r} needs {' and '.join(map(repr, missing))}, which "
+                f"{'was' if len(missing) == 1 else 'were'} not given."
+            )
+
+
+def read_task(name: str, settings: Mapping[str, Any]) -> Task:
+    """Reads a task from plain data, as a graph holds it.
+
+    Args:
+        name: The task's name.
+        settings: The keys of ``Task``; ``also_takes`` is joined to ``takes``.
+
+    Raises:
+        ConfigError: A key is unknown, a value of the wrong type, or an argument named that the
+            task does not take.
+    """
+    for key in settings:
+        if key not in _KEYS:
+            raise ConfigError(f"Task {name!r} has an unknown key {key!r}.{nearest(key, _KEYS)}")
+    diffusers = settings.get("diffusers")
+    if diffusers is not None and not isinstance(diffusers, str):
+        raise ConfigError(f"Task {name!r}: 'diffusers' is {diffusers!r}; it must be a string.")
+    task = Task(
+        name=name,
+        takes=(*_names(name, settings, "takes"), *_names(name, settings, "also_takes")),
+        arguments=_mapping(name, settings, "arguments"),
+        defaults=_mapping(name, settings, "defaults"),
+        fixed=_mapping(name, settings, "fixed"),
+        requires=_names(name, settings, "requires"),
+        outputs=_names(name, settings, "outputs"),
+        diffusers=diffusers,
+    )
+    for key in ("arguments", "defaults", "requires"):
+        for argument in getattr(task, key):
+            if argument not in task.takes:
+                raise ConfigError(
+                    f"Task {name!r}: {key!r} names {argument!r}, which is not in 'takes'."
+                    f"{nearest(argument, task.takes)}"
+                )
+    for argument, target in task.arguments.items():
+        if not isinstance(target, str):
+            raise ConfigError(
+                f"Task {name!r}: argument {argument!r} is mapped to {target!r}; it must be the "
+                "name of a graph input."
+            )
+    return task
+
+
+def read_tasks(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Task]:
+    """Reads all tasks of a graph; see ``read_task``."""
+    return {name: read_task(name, settings) for name, settings in tasks.items()}
+
+
+def choose_task(
+    tasks: Mapping[str, Mapping[str, Any]], name: str | None, call: Mapping[str, Any]
+) -> Task | None:
+    """Finds the task that a call is for.
+
+    Without a name it is the task that takes all arguments given, has all that it requires, and
+    requires the most: a picture makes it img2img, a mask as well inpainting.
+
+    Args:
+        tasks: The tasks of a graph, as it holds them.
+        name: The task's name, if the caller said it.
+        call: The arguments of the call; None counts as not given.
+
+    Returns:
+        The task; None where the graph has none and no name was given.
+
+    Raises:
+        UnknownInputError: The graph has no task of that name.
+        InputError: Two tasks fit the call equally well.
+    """
+    known = read_tasks(tasks)
+    if name is not None:
+        if name not in known:
+            raise UnknownInputError(f"There is no task {name!r}.{nearest(name, known)}")
+        return known[name]
+    if not known:
+        return None
+    given = {key for key, value in call.items() if value is not None and "." not in key}
+    ready = [task for task in known.values() if given.issuperset(task.requires)]
+    fitting = [task for task in ready if given.issubset(task.takes)]
+    if not fitting:
+        # No task takes it all: the nearest one will say what is wrong.
+        return max(
+            ready or known.values(),
+            key=lambda task: (len(given & set(task.takes)), len(task.requires)),
+        )
+    most = max(len(task.requires) for task in fitting)
+    best = [task for task in fitting if len(task.requires) == most]
+    if len(best) > 1:
+        names = " or ".join(repr(task.name) for task in best)
+        raise InputError(f"The call could be for the task {names}: say which, with task=...")
+    return best[0]
+
+
+def _is_known(target: str, known: Container[str] | None) -> bool:
+    return known is None or target in known or ("." in target and target.split(".")[0] in known)
+
+
+def _put(inputs: dict[str, Any], target: str, value: Any) -> None:
+    """Stores a value under an input's name, or under a key of an input that is a mapping."""
+    name, _, key = target.partition(".")
+    if "." in key:
+        inputs[target] = value
+    elif key:
+        inputs[name] = {**inputs.get(name, {}), key: value}
+    elif isinstance(inputs.get(target), Mapping) and isinstance(value, Mapping):
+        inputs[target] = {**inputs[target], **value}
+    else:
+        inputs[target] = value
+
+
+def _names(task: str, settings: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = settings.get(key) or ()
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+        raise ConfigError(f"Task {task!r}: {key!r} is {value!r}; it must be a list of names.")
+    return tuple(value)
+
+
+def _mapping(task: str, settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = settings.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"Task {task!r}: {key!r} is {value!r}; it must be a mapping.")
+    return MappingProxyType(dict(value))

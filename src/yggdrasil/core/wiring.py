@@ -1,0 +1,340 @@
+"""Wiring: for every input of every op, its candidate sources in order.
+
+One pure function of the nodes, the explicit edges, the rules and the mode. Nothing here depends on
+the order in which nodes were added, or on the values of a call.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from yggdrasil.core.candidates import (
+    Candidates,
+    FromConstant,
+    FromInput,
+    FromPort,
+    Source,
+    Vertex,
+    Wiring,
+)
+from yggdrasil.core.cycles import strongly_connected
+from yggdrasil.core.declaration import GraphLike
+from yggdrasil.core.flatten import FlatNode, Scope, flatten
+from yggdrasil.core.ports import OpSpec, Port, fits
+from yggdrasil.core.references import PortRef
+from yggdrasil.core.role_rules import DRAWS, ROLE_RULES, SPLICES
+from yggdrasil.core.rules import Mode, Rule
+
+__all__ = [
+    "Candidates",
+    "FromConstant",
+    "FromInput",
+    "FromPort",
+    "Source",
+    "Vertex",
+    "Wiring",
+    "wire",
+]
+
+_SPLICED = "+splices"
+
+
+def wire(graph: GraphLike, mode: Mode = "denoise") -> Wiring:
+    """Derives the candidates of every input.
+
+    Args:
+        graph: The declaration.
+        mode: ``denoise`` generates, ``corrupt`` trains.
+    """
+    nodes, scopes = flatten(graph)
+    weaver = _Weaver(nodes, scopes, mode)
+    inputs = {
+        Vertex(node.path, op): {port.name: weaver.candidates(node, spec, port)
+                                for port in spec.inputs.values()}
+        for node in nodes.values()
+        for op, spec in node.ops.items()
+    }  # fmt: skip
+    names: dict[str, list[tuple[Vertex, str]]] = defaultdict(list)
+    for vertex, ports in inputs.items():
+        for name, candidates in ports.items():
+            for choice in candidates.choices:
+                for source in choice:
+                    if isinstance(source, FromInput):
+                        names[source.name].append((vertex, name))
+    return Wiring(
+        graph_name=graph.name,
+        mode=mode,
+        nodes=nodes,
+        inputs=inputs,
+        names={name: tuple(ports) for name, ports in sorted(names.items())},
+        outputs=weaver.exposed_outputs(),
+        draws={path: scope.graph.draws or DRAWS for path, scope in sorted(scopes.items())},
+    )
+
+
+class _Weaver:
+    """Looks up rules, edges and names while a graph is wired."""
+
+    def __init__(
+        self, nodes: Mapping[str, FlatNode], scopes: Mapping[str, Scope], mode: Mode
+    ) -> None:
+        self._nodes = nodes
+        self._scopes = scopes
+        self._mode = mode
+        self._by_role: dict[tuple[str, str], list[FlatNode]] = defaultdict(list)
+        for node in sorted(nodes.values(), key=lambda each: each.rank):
+            if node.auto_connect:
+                self._by_role[node.scope, node.role].append(node)
+                if node.type_name:
+                    self._by_role[node.scope, node.type_name].append(node)
+        general = _index_rules(ROLE_RULES, mode)
+        self._rules = {
+            path: (_index_rules(scope.graph.rules, mode), general) for path, scope in scopes.items()
+        }
+        self._edges: dict[tuple[str, str, str], list[FromPort]] = defaultdict(list)
+        for path, scope in scopes.items():
+            for edge in scope.graph.edges:
+                key = (scope.child(edge.target.node), edge.target.op, edge.target.port)
+                self._edges[key].append(self._resolve(path, edge.source))
+        for edges in self._edges.values():
+            # Into a port that takes many: by the nodes' order, never by that of connecting.
+            edges.sort(key=lambda each: (nodes[each.vertex.node].rank, each.vertex.op, each.port))
+        self._exposed: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+        for scope in scopes.values():
+            for name, refs in scope.graph.inputs.items():
+                for ref in refs:
+                    self._exposed[scope.child(ref.node), ref.op, ref.port].append(name)
+        self._splices = {path: self._find_splices(path) for path in scopes}
+        self._links: dict[tuple[str, str], FromPort] | None = None
+
+    def exposed_outputs(self) -> dict[str, FromPort]:
+        """Gives the outputs that the graph exposes and, as ``stage.name``, those of its stages."""
+        return {
+            scope.child(name): self._resolve(path, ref)
+            for path, scope in sorted(self._scopes.items())
+            for name, ref in scope.graph.outputs.items()
+        }
+
+    def candidates(self, node: FlatNode, spec: OpSpec, port: Port) -> Candidates:
+        """Gives what may feed one input, in order."""
+        choices: list[tuple[Source, ...]] = []
+        reasons: list[str] = []
+        absent: list[tuple[int, str]] = []
+
+        def offer(sources: Iterable[tuple[Source, ...]], reason: str) -> None:
+            for choice in sources:
+                if choice:
+                    choices.append(choice)
+                    reasons.append(reason)
+                else:
+                    absent.append((len(choices), reason))
+
+        key = (node.path, spec.name, port.name)
+        carried: tuple[tuple[Source, ...], ...] = ()
+        until = None
+        for name in self._exposed.get(key, ()):
+            offer(self._named(node.scope, name, port), "exposed input")
+        if edges := self._edges.get(key):
+            offer([tuple(edges)], "explicit edge")
+        else:
+            splice = self._splice_sources(node, spec, port)
+            if splice:
+                offer(splice, "splice")
+            rules = self._rules_for(node, spec, port) if node.auto_connect else []
+            for rule in rules:
+                for pattern in rule.sources:
+                    offer(self._match(node, pattern, port), f"rule {rule.target}: {pattern}")
+                if rule.carried is not None:
+                    carried = tuple(self._match(node, rule.carried, port))
+                    until = rule.until
+            if not rules and not splice:
+                offer(self._named(node.scope, port.name, port), "by name")
+        if port.name in node.inputs:
+            offer([(FromConstant(node.inputs[port.name]),)], "node default")
+        return Candidates(
+            port=port,
+            choices=tuple(choices),
+            reasons=tuple(reasons),
+            absent=tuple(absent),
+            carried=carried,
+            until=until,
+        )
+
+    # -- rules -----------------------------------------------------------------------------------
+
+    def _rules_for(self, node: FlatNode, spec: OpSpec, port: Port) -> list[Rule]:
+        heads = [head for head in (node.type_name, node.role) if head]
+        return [
+            rule
+            for rules in self._rules[node.scope]
+            for head in heads
+            for rule in rules.get(f"{head}.{spec.name}.{port.name}", ())
+        ]
+
+    def _match(self, node: FlatNode, pattern: str, port: Port) -> list[tuple[Source, ...]]:
+        """Gives the choices that one pattern offers, usually one."""
+        if pattern.startswith("$"):
+            return self._named(node.scope, pattern[1:], port)
+        pattern, spliced, _ = pattern.partition(_SPLICED)
+        head, op, *rest = pattern.split(".")
+        wanted = rest[0] if rest else None
+        nodes = [node] if head == "self" else self._near(node, head)
+        found = tuple(
+            FromPort(Vertex(each.path, name), out)
+            for each in nodes
+            for name, spec in each.ops.items()
+            if op in ("*", name)
+            for out in _ports_called(spec, wanted, port)
+        )
+        after = [(source,) for source in self._behind(node)] if spliced else []
+        return [*after, found]
+
+    def _near(self, node: FlatNode, head: str) -> list[FlatNode]:
+        """Gives the nodes of a role or type in the node's own group, else the ungrouped ones."""
+        all_of_it = self._by_role.get((node.scope, head), [])
+        own = [each for each in all_of_it if each.group == node.group]
+        return own or [each for each in all_of_it if each.group is None]
+
+    # -- splices ---------------------------------------------------------------------------------
+
+    def _find_splices(self, path: str) -> list[tuple[FlatNode, OpSpec, Port]]:
+        found = []
+        for splice in SPLICES:
+            role = splice.after.partition(".")[0]
+            for node in sorted(self._nodes.values(), key=lambda each: each.rank):
+                if node.scope != path or node.role == role or not node.auto_connect:
+                    continue
+                for spec in node.ops.values():
+                    ports = [p for p in spec.inputs.values() if _is_kind(p, splice.kind)]
+                    outs = list(spec.outputs.values())
+                    if len(ports) == 1 and len(outs) == 1 and _is_kind(outs[0], splice.kind):
+                        found.append((node, spec, ports[0]))
+        return found
+
+    def _behind(self, node: FlatNode) -> list[Source]:
+        """Gives the spliced ops of the node's group, the last one first."""
+        return [
+            FromPort(Vertex(each.path, spec.name), next(iter(spec.outputs)))
+            for each, spec, _ in reversed(self._splices[node.scope])
+            if each.group in (node.group, None)
+        ]
+
+    def _splice_sources(self, node: FlatNode, spec: OpSpec, port: Port) -> list[tuple[Source, ...]]:
+        """For the state input of a spliced op: the splice before it, down to the op itself."""
+        chain = self._splices[node.scope]
+        here = [i for i, each in enumerate(chain) if each == (node, spec, port)]
+        if not here:
+            return []
+        choices: list[tuple[Source, ...]] = [
+            (FromPort(Vertex(each.path, before.name), next(iter(before.outputs))),)
+            for each, before, _ in reversed(chain[: here[0]])
+            if each.group == node.group
+        ]
+        for splice in SPLICES:
+            if _is_kind(port, splice.kind):
+                choices.extend(self._match(node, splice.after, port))
+        return choices
+
+    # -- names and stages ------------------------------------------------------------------------
+
+    def _named(self, scope_path: str, name: str, port: Port) -> list[tuple[Source, ...]]:
+        """Gives what a graph input of this name may be: outside a stage, another stage's output."""
+        choices: list[tuple[Source, ...]] = []
+        scope = self._scopes[scope_path]
+        while scope.parent is not None:
+            choices.append((FromInput(f"{scope.path}.{name}"),))
+            if edges := self._edges.get((scope.path, "run", name)):
+                choices.append(tuple(edges))
+            else:
+                link = self._stage_links().get((scope.path, name))
+                if link is not None and fits(self._port(link), port):
+                    choices.append((link,))
+            scope = self._scopes[scope.parent]
+        choices.append((FromInput(name),))
+        return choices
+
+    def _stage_links(self) -> dict[tuple[str, str], FromPort]:
+        """Gives, per stage and input name, the one other stage's output of that name.
+
+        A link that would close a cycle of stages is left out; ``connect`` says it then.
+        """
+        if self._links is not None:
+            return self._links
+        self._links = {}  # while links are looked for, names lead nowhere
+        givers: dict[tuple[str, str], list[Scope]] = defaultdict(list)
+        for scope in self._scopes.values():
+            if scope.parent is not None:
+                for name in scope.graph.outputs:
+                    givers[scope.parent, name].append(scope)
+        links: dict[tuple[str, str], Scope] = {}
+        for scope in self._scopes.values():
+            if scope.parent is None:
+                continue
+            for name in _open_names(scope, self._nodes, self):
+                others = [s for s in givers.get((scope.parent, name), ()) if s is not scope]
+                if len(others) == 1:
+                    links[scope.path, name] = others[0]
+        follows: dict[str, list[str]] = {path: [] for path in self._scopes}
+        for (taker, _), giver in links.items():
+            follows[giver.path].append(taker)
+        for path, scope in self._scopes.items():
+            for edge in scope.graph.edges:
+                giving, taking = scope.child(edge.source.node), scope.child(edge.target.node)
+                if giving in follows and taking in follows:
+                    follows[giving].append(taking)
+        ring = {
+            path: number for number, ring in enumerate(strongly_connected(follows)) for path in ring
+        }
+        self._links = {
+            key: self._resolve(giver.path, giver.graph.outputs[key[1]])
+            for key, giver in links.items()
+            if ring[key[0]] != ring[giver.path]
+        }
+        return self._links
+
+    def _resolve(self, path: str, ref: PortRef) -> FromPort:
+        """Follows a reference into stages until it reaches a vertex."""
+        while True:
+            child = self._scopes[path].child(ref.node)
+            if child not in self._scopes:
+                return FromPort(Vertex(child, ref.op), ref.port)
+            path, ref = child, self._scopes[child].graph.outputs[ref.port]
+
+    def _port(self, source: FromPort) -> Port:
+        return self._nodes[source.vertex.node].ops[source.vertex.op].outputs[source.port]
+
+
+def _open_names(scope: Scope, nodes: Mapping[str, FlatNode], weaver: _Weaver) -> set[str]:
+    """Gives the graph input names that the nodes of one graph read."""
+    names: set[str] = set()
+    for node in nodes.values():
+        if node.scope != scope.path and not node.scope.startswith(f"{scope.path}."):
+            continue
+        for spec in node.ops.values():
+            for port in spec.inputs.values():
+                for choice in weaver.candidates(node, spec, port).choices:
+                    names |= {s.name.rpartition(".")[2] for s in choice if isinstance(s, FromInput)}
+    return names
+
+
+def _index_rules(rules: Iterable[Rule], mode: Mode) -> dict[str, list[Rule]]:
+    index: dict[str, list[Rule]] = defaultdict(list)
+    for rule in rules:
+        if rule.mode in (None, mode):
+            index[rule.target].append(rule)
+    return index
+
+
+def _ports_called(spec: OpSpec, wanted: str | None, target: Port) -> list[str]:
+    """Gives the output that a pattern means: the named one, the only one, or the only one to fit."""
+    if wanted is not None:
+        return [wanted] if wanted in spec.outputs else []
+    if len(spec.outputs) == 1:
+        return list(spec.outputs)
+    fitting = [name for name, port in spec.outputs.items() if fits(port, target)]
+    return fitting if len(fitting) == 1 else []
+
+
+def _is_kind(port: Port, kind: str) -> bool:
+    return [each.name for each in port.kinds] == [kind]

@@ -1,0 +1,1 @@
+"""Where models come from: folders, hubs, objects, the model in the box."""

@@ -1,0 +1,141 @@
+"""Sources: how a component is loaded from a folder or made from a configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from yggdrasil.core.component import Component
+from yggdrasil.core.errors import ModelError
+from yggdrasil.hub.integrity import check_weights, read_json
+
+__all__ = ["FolderSource", "FreshSource"]
+
+_CONFIG_NAMES = ("config.json", "scheduler_config.json", "tokenizer_config.json")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FolderSource:
+    """One component of a saved pipeline.
+
+    Attributes:
+        root: The pipeline's folder, in Diffusers' layout.
+        shared: Components that were loaded from this pipeline already, by folder and class.
+    """
+
+    root: Path
+    shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
+
+    def load(self, slot: Component[Any]) -> object:
+        """Loads the component in float32 from safetensors, or gives the one loaded before.
+
+        Raises:
+            ModelError: Files are missing or damaged, or do not fit the class.
+        """
+        key = (slot.folder, slot.cls)
+        if key not in self.shared:
+            self.shared[key] = self._load(slot)
+        return self.shared[key]
+
+    def config(self, slot: Component[Any]) -> Mapping[str, Any]:
+        """Reads the component's configuration file.
+
+        Raises:
+            ModelError: There is none.
+        """
+        folder = self._folder(slot)
+        for name in _CONFIG_NAMES:
+            if (folder / name).is_file():
+                return read_json(folder / name)
+        raise ModelError(
+            f"{folder} holds none of {', '.join(_CONFIG_NAMES)}. Copy or download the model again."
+        )
+
+    def check(self, slot: Component[Any]) -> None:
+        """Checks the component's files without loading them.
+
+        Raises:
+            ModelError: Files are missing or damaged.
+        """
+        self.config(slot)
+        if issubclass(slot.cls, nn.Module):
+            check_weights(self._folder(slot))
+
+    def describe(self) -> Mapping[str, Any]:
+        """Gives the folder."""
+        return {"pretrained": str(self.root)}
+
+    def _folder(self, slot: Component[Any]) -> Path:
+        folder = self.root / slot.folder
+        if not folder.is_dir():
+            present = sorted(path.name for path in self.root.iterdir() if path.is_dir())
+            raise ModelError(
+                f"{self.root} has no folder {slot.folder!r}, which {slot.cls.__name__} is loaded "
+                f"from; it has {', '.join(present) or 'none'}."
+            )
+        return folder
+
+    def _load(self, slot: Component[Any]) -> object:
+        self.check(slot)
+        options: dict[str, Any] = {"local_files_only": True}
+        if issubclass(slot.cls, nn.Module):
+            # Without a dtype transformers keeps that of the file and Diffusers takes float32.
+            options |= {"torch_dtype": torch.float32, "use_safetensors": True}
+        if not hasattr(slot.cls, "load_config"):  # a transformers class calls it dtype
+            options = {("dtype" if k == "torch_dtype" else k): v for k, v in options.items()}
+        try:
+            value = slot.cls.from_pretrained(self.root, subfolder=slot.folder, **options)  # type: ignore[attr-defined] # every class that slots hold has it
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"{self.root / slot.folder} cannot be loaded as {slot.cls.__name__}: {error}"
+            ) from error
+        return _settle(value) if isinstance(value, nn.Module) else value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FreshSource:
+    """A component with fresh weights, made from a configuration.
+
+    Attributes:
+        values: The configuration, as the component's class writes it.
+        seed: Seed of the initial weights.
+    """
+
+    values: Mapping[str, Any]
+    seed: int = 0
+
+    def load(self, slot: Component[Any]) -> object:
+        """Makes the component; the global random state is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            if hasattr(slot.cls, "load_config"):
+                return slot.cls.from_config(dict(self.values))  # type: ignore[attr-defined] # a Diffusers class
+            config = slot.cls.config_class(**self.values)  # type: ignore[attr-defined] # a transformers class
+            return slot.cls(config)  # type: ignore[call-arg] # models are made from a configuration
+
+    def config(self, slot: Component[Any]) -> Mapping[str, Any]:  # noqa: ARG002 - protocol
+        """Gives the configuration."""
+        return self.values
+
+    def describe(self) -> Mapping[str, Any]:
+        """Gives configuration and seed."""
+        return {"config": json.loads(json.dumps(dict(self.values))), "seed": self.seed}
+
+
+def _settle(module: nn.Module) -> nn.Module:
+    """Puts a loaded model into evaluation mode and its weights where they always lie.
+
+    Weights that are views of a mapped file start at odd addresses, and kernels that align
+    differently give other last bits: the same model would differ from itself once it is saved.
+    """
+    alignment = 64
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.device.type == "cpu" and tensor.data_ptr() % alignment:
+            tensor.data = tensor.data.clone()
+    return module.eval()

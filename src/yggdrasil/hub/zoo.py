@@ -1,0 +1,41 @@
+"""The model in the box, for templates that are given no weights."""
+
+from __future__ import annotations
+
+import logging
+
+from yggdrasil.core.errors import ModelError
+from yggdrasil.core.templates import resolve_template
+from yggdrasil.hub.library import FolderLibrary
+from yggdrasil.hub.locate import zoo_models
+
+__all__ = ["fallback"]
+
+_log = logging.getLogger("yggdrasil")
+
+
+def fallback(template: str) -> FolderLibrary:
+    """Gives the zoo's model of a template's family, with a notice.
+
+    Args:
+        template: A template's or a task's name.
+
+    Raises:
+        ModelError: The zoo has no model of the family.
+    """
+    graph, _ = resolve_template(template)
+    classes = {str(settings.get("diffusers")) for settings in graph.tasks.values()}
+    for name, folder in zoo_models().items():
+        library = FolderLibrary.open(folder)
+        if library.index().get("_class_name") in classes:
+            _log.warning(
+                "%s was given no weights: using %s, a small model of coloured shapes at 64x64. "
+                "Give pretrained='...' for a real one.",
+                template,
+                name,
+            )
+            return library
+    raise ModelError(
+        f"Template {template!r} was given no weights, and the zoo has no model of its family. "
+        "Give pretrained=..., a folder or hub id."
+    )

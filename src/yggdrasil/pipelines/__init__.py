@@ -1,0 +1,1 @@
+"""What people call: pipelines that generate and pipelines that train."""

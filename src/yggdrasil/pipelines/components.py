@@ -1,0 +1,118 @@
+"""Filling a graph's components from a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.component import Component, ComponentSource
+from yggdrasil.core.errors import ConfigError
+from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.plan import Plan
+from yggdrasil.hub.library import Library
+from yggdrasil.hub.locate import locate
+from yggdrasil.hub.sources import FolderSource, FreshSource
+
+__all__ = ["blocks_of", "check_files", "fill", "load_for"]
+
+
+def blocks_of(graph: ComputeGraph) -> Iterator[tuple[str, AbstractBaseBlock]]:
+    """Gives each block of a graph and of its stages once, by the path of its node."""
+    waiting: list[tuple[str, Any]] = [("", graph)]
+    while waiting:
+        prefix, each = waiting.pop()
+        for name, node in each.nodes.items():
+            if node.block is None:
+                continue
+            if node.block.inner_graph is not None:
+                waiting.append((f"{prefix}{name}.", node.block.inner_graph))
+            else:
+                yield f"{prefix}{name}", node.block
+
+
+def fill(graph: ComputeGraph, library: Library | None) -> None:
+    """Says for every empty slot where it is loaded from.
+
+    A node's own ``components`` and ``pretrained`` go before the model of the whole pipeline.
+
+    Args:
+        graph: The graph; its stages are filled with the same model.
+        library: The model, if there is one for the whole pipeline.
+
+    Raises:
+        ModelError: A node names a model that is not there.
+        ConfigError: A node names a component that its block has not.
+    """
+    opened: dict[str, Library] = {}
+    waiting: list[Any] = [graph]
+    while waiting:
+        each = waiting.pop()
+        for node in each.nodes.values():
+            if node.block is None:
+                continue
+            if node.block.inner_graph is not None:
+                waiting.append(node.block.inner_graph)
+                continue
+            _check_names(node.name, node.block, node.components)
+            for name, slot in node.block.slots().items():
+                if name in node.block.sources:
+                    continue
+                source = _source(slot, node.components.get(name), node.pretrained, library, opened)
+                if source is not None:
+                    node.block.load_from(**{name: source})
+
+
+def check_files(graph: ComputeGraph) -> None:
+    """Checks the files of every component that comes from a folder, without loading any.
+
+    Raises:
+        ModelError: A file is missing or damaged.
+    """
+    for _, block in blocks_of(graph):
+        for name, slot in block.slots().items():
+            source = block.sources.get(name)
+            if isinstance(source, FolderSource):
+                source.check(slot)
+
+
+def load_for(plan: Plan) -> None:
+    """Loads the components of the blocks that a plan runs, in parallel."""
+    blocks = {id(call.block): call.block for call in plan.calls() if call.block.slots()}
+    waiting = [
+        block
+        for block in blocks.values()
+        if any(n not in block._modules and n not in block.__dict__ for n in block.sources)  # noqa: SLF001 - a module's own table
+    ]
+    if not waiting:
+        return
+    with ThreadPoolExecutor(max_workers=min(4, len(waiting))) as pool:
+        for _ in pool.map(AbstractBaseBlock.load, waiting):
+            pass
+
+
+def _source(
+    slot: Component[Any],
+    own: str | Mapping[str, Any] | None,
+    pretrained: str | None,
+    library: Library | None,
+    opened: dict[str, Library],
+) -> ComponentSource | None:
+    if isinstance(own, Mapping):
+        return FreshSource(dict(own.get("config", own)), seed=int(own.get("seed", 0)))
+    model = own or pretrained
+    if model is not None:
+        if model not in opened:
+            opened[model] = locate(model)
+        return opened[model].source(slot)
+    return None if library is None else library.source(slot)
+
+
+def _check_names(node: str, block: AbstractBaseBlock, components: Mapping[str, Any]) -> None:
+    unknown = sorted(set(components) - set(block.slots()))
+    if unknown:
+        raise ConfigError(
+            f"Node {node!r} gives {unknown[0]!r} among its components, but {type(block).__name__} "
+            f"has {', '.join(block.slots()) or 'none'}."
+        )

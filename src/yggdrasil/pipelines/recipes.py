@@ -1,0 +1,213 @@
+"""Recipes: a model from nothing, phase by phase, from one YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from yggdrasil.core.errors import GraphFileError, nearest
+from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.templates import resolve_template
+from yggdrasil.hub.sources import FolderSource, FreshSource
+from yggdrasil.pipelines.components import blocks_of
+from yggdrasil.pipelines.saving import save_pipeline
+from yggdrasil.pipelines.training import TrainingPipeline
+from yggdrasil.training.batches import collate
+from yggdrasil.training.datasets import make_dataset
+from yggdrasil.training.latents import normalize_latents
+from yggdrasil.training.settings import TrainingSettings
+from yggdrasil.training.tokenizers import word_tokenizer
+from yggdrasil.training.trainer import Trainer, TrainingObserver
+
+__all__ = ["Phase", "Recipe", "find_recipe", "read_recipe", "run_recipe"]
+
+_PACKAGED = Path(__file__).parent.parent / "training" / "recipes"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Phase(_Part):
+    """One training run of a recipe.
+
+    Attributes:
+        name: Its folder.
+        nodes: Nodes laid over the template's, as in a graph file; null takes one away.
+        train: The nodes that are trained.
+        wiring: ``corrupt`` or ``denoise``; see ``TrainingPipeline``.
+        inputs: For each name of a sample, the graph input that it is.
+        data: The dataset's ``type`` and options.
+        settings: The run.
+        normalize_latents: After the phase, how many samples to take the latents' statistics from.
+    """
+
+    name: str
+    nodes: dict[str, dict[str, Any] | None] = Field(default_factory=dict)
+    train: list[str]
+    wiring: Literal["corrupt", "denoise"] = "corrupt"
+    inputs: dict[str, str]
+    data: dict[str, Any]
+    settings: TrainingSettings
+    normalize_latents: int = Field(default=0, ge=0)
+
+
+class Recipe(_Part):
+    """A model from nothing.
+
+    Attributes:
+        schema_version: 1 (``schema`` in the file).
+        name: Of the model.
+        template: Whose graph is trained.
+        words: The tokenizer's vocabulary.
+        prompt_length: Tokens of a prompt.
+        components: Configurations of the models, by slot.
+        seed: Of the initial weights.
+        phases: In order.
+    """
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: str
+    template: str
+    words: list[str]
+    prompt_length: int = 77
+    components: dict[str, dict[str, Any]]
+    seed: int = 0
+    phases: list[Phase]
+
+
+def find_recipe(name: str) -> Path:
+    """Finds a recipe by its path, or among those that come with the package.
+
+    Raises:
+        GraphFileError: There is none of that name.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return path
+    packaged = {each.stem: each for each in sorted(_PACKAGED.glob("*.yaml"))}
+    if name in packaged:
+        return packaged[name]
+    raise GraphFileError(f"There is no recipe {name!r}.{nearest(name, packaged)}")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Reads a recipe.
+
+    Raises:
+        GraphFileError: It is no YAML, or says something that a recipe does not.
+    """
+    try:
+        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise GraphFileError(f"{path} is no YAML that can be read safely: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise GraphFileError(f"{path}, at {where}: {first['msg']}.") from error
+
+
+def run_recipe(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    observers: Callable[[Phase, Trainer, TrainingPipeline], Sequence[TrainingObserver]] | None = None,
+    until: Mapping[str, int] | None = None,
+    resume: bool = True,
+) -> Path:
+    """Trains the phases of a recipe, going on from where an earlier call stopped.
+
+    Args:
+        recipe: What to train.
+        folder: Of the run: a folder for each phase, and ``model`` for what is done.
+        observers: Makes the listeners of a phase.
+        until: For some phases, a step to stop at before their end.
+        resume: Whether to go on from checkpoints.
+
+    Returns:
+        The model's folder, which Diffusers loads.
+    """
+    model = folder / "model"
+    tokenizer = word_tokenizer(recipe.words, max_length=recipe.prompt_length)
+    tokenizer.save_pretrained(model / "tokenizer")
+    for phase in recipe.phases:
+        done = folder / phase.name / "done"
+        if resume and done.is_file():
+            continue
+        pipeline = _pipeline(recipe, phase, model)
+        trainer = pipeline.trainer(phase.settings, folder / phase.name, phase.inputs)
+        if resume:
+            trainer.resume()
+        samples = make_dataset(**phase.data)
+        stop = (until or {}).get(phase.name)
+        listeners = observers(phase, trainer, pipeline) if observers else ()
+        trainer.fit(samples, observers=tuple(listeners), until=stop)
+        if stop is not None and stop < phase.settings.steps:
+            return model
+        trainer.use_average()
+        if phase.normalize_latents:
+            chosen = range(min(phase.normalize_latents, len(samples)))
+            pictures = collate([samples[index] for index in chosen])["image"]
+            vae = next(b.vae for _, b in blocks_of(pipeline.graph) if "vae" in b.slots())
+            normalize_latents(vae.eval(), pictures.split(64))
+        _save_components(pipeline, phase, model)
+        done.write_text(f"{trainer.step} steps\n", encoding="utf-8")
+    return _finish(recipe, model)
+
+
+def _pipeline(recipe: Recipe, phase: Phase, model: Path) -> TrainingPipeline:
+    graph, _ = resolve_template(recipe.template)
+    for name, settings in phase.nodes.items():
+        if name in graph.nodes and settings is not None:
+            graph.replace_node(name, **settings)
+        elif settings is None:
+            graph.remove_node(name)
+        else:
+            graph.add_node(name, **settings)
+    _fill(graph, recipe, model)
+    return TrainingPipeline(graph, train_nodes=phase.train, wiring=phase.wiring)
+
+
+def _fill(graph: ComputeGraph, recipe: Recipe, model: Path) -> None:
+    """Takes components from phases that are done, else fresh from their configuration."""
+    for _, block in blocks_of(graph):
+        for name, slot in block.slots().items():
+            if (model / slot.folder).is_dir():
+                block.load_from(**{name: FolderSource(model)})
+            elif name in recipe.components:
+                values = {**recipe.components[name]}
+                if name == "text_encoder":
+                    values["vocab_size"] = _vocabulary(model)
+                block.load_from(**{name: FreshSource(values, seed=recipe.seed)})
+
+
+def _vocabulary(model: Path) -> int:
+    from transformers import CLIPTokenizer  # noqa: PLC0415 - recipes are read without it
+
+    return len(CLIPTokenizer.from_pretrained(model / "tokenizer"))
+
+
+def _save_components(pipeline: TrainingPipeline, phase: Phase, model: Path) -> None:
+    for name in phase.train:
+        block = pipeline.graph.block(name)
+        for slot in block.slots().values():
+            if isinstance(getattr(block, slot.name), torch.nn.Module):
+                getattr(block, slot.name).eval().save_pretrained(model / slot.folder)
+
+
+def _finish(recipe: Recipe, model: Path) -> Path:
+    """Writes the model whole, its weights in half precision."""
+    graph, _ = resolve_template(recipe.template)
+    _fill(graph, recipe, model)
+    for _, block in blocks_of(graph):
+        for slot in block.slots().values():
+            if slot.name in block.sources and isinstance(getattr(block, slot.name), torch.nn.Module):
+                getattr(block, slot.name).half()
+    final = model.parent / recipe.name
+    save_pipeline(graph, None, final)
+    return final

@@ -1,0 +1,36 @@
+"""What a generating call gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+__all__ = ["GenerationResult"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationResult:
+    """The result of a call of a pipeline.
+
+    Attributes:
+        images: In the form that ``output_type`` asked for; latents for ``latent``.
+        latents: The solver's result ``b c h w``; None where the graph exposes none.
+        metadata: What made it: template, task, inputs, seed, versions.
+        outputs: Every output that was asked for, by name.
+    """
+
+    images: Any
+    latents: Tensor | None
+    metadata: Mapping[str, Any]
+    outputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Goes through the images."""
+        return iter(self.images)
+
+    def __len__(self) -> int:
+        """Counts the images."""
+        return len(self.images)

@@ -1,0 +1,44 @@
+"""Seeds to generators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from yggdrasil.core.errors import InputError
+
+__all__ = ["make_generators"]
+
+Generators = torch.Generator | list[torch.Generator] | None
+
+
+def make_generators(
+    seed: int | Sequence[int] | None,
+    generator: torch.Generator | Sequence[torch.Generator] | None,
+) -> Generators:
+    """Gives the generators of a call, on the CPU so that a seed means the same on every device.
+
+    Args:
+        seed: A number for the batch, or one for each sample.
+        generator: In its place, generators.
+
+    Raises:
+        InputError: Both are given, or a seed is no integer of 64 bits.
+    """
+    if seed is not None and generator is not None:
+        raise InputError("seed and generator are both given; give one of them.")
+    if isinstance(generator, Sequence):
+        # One generator in a list is one for the batch, as in Diffusers' randn_tensor.
+        return list(generator) if len(generator) != 1 else generator[0]
+    if seed is None:
+        return generator
+    if isinstance(seed, Sequence):
+        return [_seeded(each) for each in seed]
+    return _seeded(seed)
+
+
+def _seeded(seed: int) -> torch.Generator:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**64:
+        raise InputError(f"seed={seed!r} is no integer of 64 bits.")
+    return torch.Generator("cpu").manual_seed(seed)

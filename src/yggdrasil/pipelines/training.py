@@ -1,0 +1,165 @@
+"""The pipeline that trains nodes of a graph."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from yggdrasil.core.errors import ConfigError, nearest
+from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.rules import Mode
+from yggdrasil.core.runtime import Runtime
+from yggdrasil.core.templates import resolve_template
+from yggdrasil.hub.library import Library
+from yggdrasil.hub.locate import locate
+from yggdrasil.pipelines.components import blocks_of, fill
+from yggdrasil.pipelines.inference import InferencePipeline
+from yggdrasil.training.batches import Samples
+from yggdrasil.training.settings import TrainingSettings
+from yggdrasil.training.trainer import Trainer, TrainingObserver
+
+__all__ = ["TrainingPipeline"]
+
+
+class TrainingPipeline:
+    """Trains chosen nodes of a graph: whatever can run can be trained.
+
+    Args:
+        graph: The graph, with an objective among its nodes.
+        train_nodes: The nodes whose weights change; all others stand still.
+        loss: The output to be made small.
+        wiring: ``corrupt`` trains a denoiser on noised data; ``denoise`` trains through what the
+            graph does when it runs, such as an autoencoder.
+        library: The model that fills components whose nodes name none.
+
+    Raises:
+        ConfigError: A node does not exist or has no weights.
+    """
+
+    def __init__(
+        self,
+        graph: ComputeGraph,
+        *,
+        train_nodes: Sequence[str],
+        loss: str = "objective.loss",
+        wiring: Mode = "corrupt",
+        library: Library | None = None,
+    ) -> None:
+        self.graph = graph
+        self.train_nodes = tuple(train_nodes)
+        self._loss = loss
+        self._wiring = wiring
+        self._library = library
+        self._runtime = Runtime(graph)
+        _check_nodes(graph, self.train_nodes)
+        fill(graph, library)
+
+    @classmethod
+    def from_graph(cls, graph: ComputeGraph, **options: Any) -> Self:
+        """Makes a pipeline of a graph; options as for the constructor."""
+        return cls(graph, **options)
+
+    @classmethod
+    def from_template(
+        cls,
+        name: str,
+        *,
+        pretrained: str | os.PathLike[str] | None = None,
+        objective: str = "objective/mse",
+        timesteps: str = "timesteps/uniform",
+        **options: Any,
+    ) -> Self:
+        """Makes a pipeline of a family, with the two nodes that training adds.
+
+        Args:
+            name: A template.
+            pretrained: The model to start from; nodes without one start from their own components.
+            objective: Type of the objective.
+            timesteps: Type of the block that says which timesteps are trained.
+            **options: As for the constructor.
+        """
+        graph, _ = resolve_template(name)
+        graph.add_node("timesteps", timesteps).add_node("objective", objective)
+        library = None if pretrained is None else locate(pretrained)
+        return cls(graph, library=library, **options)
+
+    @classmethod
+    def from_pretrained(cls, model: str | os.PathLike[str], **options: Any) -> Self:
+        """Makes a pipeline that goes on training a model; options as for ``from_template``."""
+        return cls.from_template(options.pop("template", "sd15"), pretrained=model, **options)
+
+    def fit(
+        self,
+        samples: Samples,
+        settings: TrainingSettings,
+        folder: str | os.PathLike[str],
+        *,
+        inputs: Mapping[str, str],
+        observers: Sequence[TrainingObserver] = (),
+        resume: bool = True,
+        until: int | None = None,
+    ) -> Trainer:
+        """Trains.
+
+        Args:
+            samples: The data: numbered mappings.
+            settings: The run.
+            folder: Where checkpoints and figures go; a checkpoint there is gone on from.
+            inputs: For each name of a sample, the graph input that it is.
+            observers: Who is told of each step.
+            resume: Whether to go on from a checkpoint.
+            until: Stop after this many steps in all.
+
+        Returns:
+            The trainer, whose ``use_average`` puts the moving average in.
+        """
+        trainer = self.trainer(settings, Path(folder), inputs)
+        if resume:
+            trainer.resume()
+        trainer.fit(samples, observers=tuple(observers), until=until)
+        return trainer
+
+    def trainer(
+        self, settings: TrainingSettings, folder: Path, inputs: Mapping[str, str]
+    ) -> Trainer:
+        """Makes the loop of a run without starting it; arguments as for ``fit``."""
+        for _, block in blocks_of(self.graph):
+            block.load() if block.slots() else None
+            block.requires_grad_(requires_grad=False).eval()
+        modules = {name: self.graph.block(name) for name in self.train_nodes}
+        for name, module in modules.items():
+            if not any(True for _ in module.parameters()):
+                raise ConfigError(f"Node {name!r} cannot be trained: it has no weights.")
+
+        def loss(batch: Mapping[str, Any], generator: torch.Generator) -> Tensor:
+            values = {inputs[name]: value for name, value in batch.items() if name in inputs}
+            outputs = self._runtime.run(
+                {**values, "generator": generator},
+                [self._loss],
+                mode=self._wiring,
+                gradients=True,
+            )
+            result: Tensor = outputs[self._loss]
+            return result
+
+        return Trainer(loss, modules, settings, folder)
+
+    def inference(self, **options: Any) -> InferencePipeline:
+        """Gives a pipeline that generates with the same modules."""
+        return InferencePipeline(self.graph, library=self._library, **options)
+
+
+def _check_nodes(graph: ComputeGraph, names: Sequence[str]) -> None:
+    if not names:
+        raise ConfigError("train_nodes is empty: name at least one node to train.")
+    for name in names:
+        if name not in graph.nodes:
+            raise ConfigError(
+                f"train_nodes names {name!r}, which graph {graph.name!r} has not."
+                f"{nearest(name, graph.nodes)}"
+            )

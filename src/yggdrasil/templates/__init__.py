@@ -1,0 +1,1 @@
+"""Families as data: one YAML file each, read by ``yggdrasil.core.templates``."""

@@ -1,0 +1,1 @@
+"""Comparisons with Diffusers in the same process, on the same modules."""
