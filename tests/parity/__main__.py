@@ -14,6 +14,7 @@ import sys
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
@@ -54,17 +55,18 @@ def main(*, fresh: bool) -> None:
     (_DOCS / "parity.md").write_text(_page(list(known.values())), encoding="utf-8")
 
 
-def _write(path: Path, known: dict[tuple[str, ...], dict[str, object]]) -> None:
+def _write(path: Path, known: dict[tuple[str, ...], dict[str, Any]]) -> None:
     lines = ",\n".join(json.dumps(row) for _, row in sorted(known.items()))
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
-def _page(rows: list[dict[str, object]]) -> str:
-    cells = [(Cell(**row["cell"]), row) for row in rows]  # type: ignore[arg-type] # read from JSON
+def _page(rows: list[dict[str, Any]]) -> str:
+    cells = [(Cell(**row["cell"]), row) for row in rows]
     exact = sum(row["latents"] == 0.0 and row["images"] == 0.0 for _, row in cells)
     worst: dict[tuple[str, str], list[float]] = defaultdict(list)
     for cell, row in cells:
-        worst[cell.task, cell.feature].append(max(row["latents"], row["images"]))  # type: ignore[type-var, arg-type] # numbers
+        worst[cell.task, cell.feature].append(max(row["latents"], row["images"]))
+    models = sorted({cell.model for cell, _ in cells})
     versions = ", ".join(f"{name} {version}" for name, version in _VERSIONS.items())
     lines = [
         "# Parity with Diffusers",
@@ -76,8 +78,7 @@ def _page(rows: list[dict[str, object]]) -> str:
         "",
         f"**{exact} of {len(cells)} cells have a maximum absolute difference of 0.0** ({versions}).",
         "",
-        "The largest difference over all models "
-        f"({', '.join(sorted({cell.model for cell, _ in cells}))}) and solvers "
+        f"The largest difference over all models ({', '.join(models)}) and solvers",
         f"({', '.join(SCHEDULERS)}); `sd2` predicts v.",
         "",
         f"| | {' | '.join(PIPELINES)} |",

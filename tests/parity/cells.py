@@ -180,7 +180,10 @@ _FEATURE_ARGUMENTS: dict[str, Callable[[Cell], dict[str, Any]]] = {
     "rescale": lambda _: {"guidance_rescale": 0.7},
     "given latents": _given_latents,
     "given embeddings": _given_embeddings,
-    "list of generators": lambda cell: {**_batch(cell), "generator": [_generator(1), _generator(2)]},
+    "list of generators": lambda cell: {
+        **_batch(cell),
+        "generator": [_generator(1), _generator(2)],
+    },
 }
 
 
@@ -204,7 +207,7 @@ def _zoo_folder() -> Any:
 
 
 @functools.cache
-def _components(model: str, nine: bool) -> dict[str, Any]:  # noqa: FBT001 - a cache key
+def _components(model: str, nine: bool) -> dict[str, Any]:
     components = tiny_components(model)
     if nine:
         components["unet"] = tiny_components(f"{model}_inpaint")["unet"]

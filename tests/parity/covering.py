@@ -28,6 +28,4 @@ def covering_pairs(cells: Iterable[Any]) -> list[Any]:
 
 
 def _pairs(values: Sequence[str]) -> set[tuple[int, str, int, str]]:
-    return {
-        (i, values[i], j, values[j]) for i, j in itertools.combinations(range(len(values)), 2)
-    }
+    return {(i, values[i], j, values[j]) for i, j in itertools.combinations(range(len(values)), 2)}

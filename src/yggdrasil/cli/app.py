@@ -27,7 +27,7 @@ Template = Annotated[str, typer.Option("--template", "-t", help="Template or tas
 
 
 @app.command()
-def generate(  # noqa: PLR0913 - the options of a command
+def generate(
     prompts: Annotated[list[str], typer.Argument(help="What to show; one picture each.")],
     *,
     model: Model = None,

@@ -20,7 +20,7 @@ PROMPTS = (
     "a small purple star at the top on a white background",
     "a large orange cross at the bottom on a black background",
     "a red circle left of a blue square on a white background",
-    "a large white ring in the center on a blue background",
+    "a large white heart in the center on a blue background",
     "a green star above a yellow circle on a black background",
 )
 _CELL, _GAP = 160, 12
@@ -39,7 +39,7 @@ def run(output: Path) -> None:
     )
     output.mkdir(parents=True, exist_ok=True)
     path = output / "demo.png"
-    sheet(result.images, PROMPTS).save(path)  # type: ignore[union-attr] # a result
+    sheet(result.images, PROMPTS).save(path)
     seconds = time.perf_counter() - start
     console.print(f"{len(PROMPTS)} pictures in {seconds:.1f} s: [bold]{path}[/]", highlight=False)
 

@@ -64,7 +64,7 @@ def run(options: GenerateOptions) -> None:
             **arguments,
         )
         path = options.output / f"{seed:04d}-{_slug(prompt)}.png"
-        result.images[0].save(path)  # type: ignore[union-attr] # a result, not Diffusers' tuple
+        result.images[0].save(path)
         seconds = time.perf_counter() - start
         console.print(f"{path}  [dim]{seconds:.1f} s, seed {seed}[/]", highlight=False)
 

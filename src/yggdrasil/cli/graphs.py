@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from yggdrasil.core.errors import InputError, nearest
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.templates import resolve_template
 
@@ -14,7 +15,9 @@ __all__ = ["draw", "explain"]
 
 def draw(source: str, form: str, output: Path | None) -> None:
     """Draws a template's or a file's graph."""
-    text = _open(source).draw(form)
+    if form not in ("mermaid", "svg"):
+        raise InputError(f"--format is {form!r}.{nearest(form, ('mermaid', 'svg'))}")
+    text = _open(source).draw("svg" if form == "svg" else "mermaid")
     if output is None:
         Console().print(text, markup=False, highlight=False, soft_wrap=True)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import torch
@@ -45,6 +45,7 @@ class AbstractBaseBlock(nn.Module, ABC):
     type_name: ClassVar[str] = ""
     version: ClassVar[int] = 1
 
+    _config: dict[str, Any]
     sources: dict[str, ComponentSource]
     placement: tuple[torch.device | None, torch.dtype | None] | None
 
@@ -52,7 +53,7 @@ class AbstractBaseBlock(nn.Module, ABC):
         """Makes the module ready and records the constructor's arguments."""
         self = super().__new__(cls)
         nn.Module.__init__(self)
-        object.__setattr__(self, "_config", _bind(cls, args, kwargs))
+        self._config = _bind(cls, args, kwargs)
         self.sources = {}
         self.placement = None
         return self
@@ -60,7 +61,7 @@ class AbstractBaseBlock(nn.Module, ABC):
     @property
     def config(self) -> Mapping[str, Any]:
         """The constructor's arguments, defaults included."""
-        return self._config  # type: ignore[no-any-return] # set in __new__, past nn.Module's hook
+        return self._config
 
     def ops(self) -> Mapping[str, OpSpec]:
         """Gives the ops of this instance, read from the class's signatures."""
@@ -201,10 +202,11 @@ def _bind(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[s
     Raises:
         ConfigError: An argument is unknown or a required one is missing.
     """
-    if cls.__init__ is nn.Module.__init__:
+    constructor: Callable[..., None] = getattr(cls, "__init__")  # noqa: B009 - for mypy
+    if constructor is nn.Module.__init__:
         signature = inspect.Signature()
     else:
-        signature = inspect.signature(cls.__init__)
+        signature = inspect.signature(constructor)
         signature = signature.replace(parameters=list(signature.parameters.values())[1:])
     try:
         bound = signature.bind(*args, **kwargs)

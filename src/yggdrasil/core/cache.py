@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
+
+from yggdrasil.core.fingerprint import fingerprint
 
 __all__ = ["CacheInfo", "Entry", "ValueCache"]
 
@@ -22,30 +24,30 @@ class Entry:
     Attributes:
         values: Its results, in order.
         generators: The states of its generators afterwards, if it draws.
-        versions: The tensors' version counters when they were stored: whoever writes into a value
-            he was given must not change what the next caller gets.
-        size: Bytes of its tensors.
+        marks: What shows whether somebody wrote into the values since they were stored: whoever
+            changes a value he was given must not change what the next caller gets.
+        size: Bytes of its tensors, arrays and pictures.
     """
 
     values: tuple[Any, ...]
     generators: tuple[Tensor, ...]
-    versions: tuple[int, ...]
+    marks: tuple[Any, ...]
     size: int
 
     @classmethod
     def of(cls, values: tuple[Any, ...], generators: tuple[Tensor, ...] = ()) -> Entry:
         """Makes an entry and measures it."""
-        tensors = list(_tensors(values))
+        parts = list(_parts(values))
         return cls(
             values=values,
             generators=generators,
-            versions=tuple(each._version for each in tensors),
-            size=sum(each.numel() * each.element_size() for each in tensors),
+            marks=tuple(_mark(each) for each in parts),
+            size=sum(_size(each) for each in parts),
         )
 
     def intact(self) -> bool:
         """Says whether nobody wrote into the values."""
-        return self.versions == tuple(each._version for each in _tensors(self.values))
+        return self.marks == tuple(_mark(each) for each in _parts(self.values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,16 +121,38 @@ class ValueCache:
             )
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Gives every tensor inside a value; containers are shallow enough to walk with a stack."""
+def _parts(value: object) -> Iterator[object]:
+    """Gives everything inside a value, containers and what they hold, in one order."""
     waiting = [value]
     while waiting:
         each = waiting.pop()
-        if isinstance(each, torch.Tensor):
-            yield each
-        elif isinstance(each, tuple | list):
+        yield each
+        if isinstance(each, tuple | list):
             waiting.extend(each)
         elif isinstance(each, Mapping):
             waiting.extend(each.values())
         elif dataclasses.is_dataclass(each) and not isinstance(each, type):
             waiting.extend(getattr(each, field.name) for field in dataclasses.fields(each))
+
+
+def _mark(part: object) -> object:
+    """Gives what changes when a part is written to."""
+    if isinstance(part, Tensor):
+        return (id(part), part._version)
+    if isinstance(part, tuple | list | Mapping):
+        return len(part)
+    if dataclasses.is_dataclass(part):
+        return type(part)  # its fields are parts of their own
+    # Arrays and pictures count no versions: what they hold is hashed.
+    return fingerprint(part)
+
+
+def _size(part: object) -> int:
+    if isinstance(part, Tensor):
+        return part.numel() * part.element_size()
+    if isinstance(part, np.ndarray):
+        return part.nbytes
+    if hasattr(part, "tobytes") and hasattr(part, "mode"):  # a PIL image
+        width, height = getattr(part, "size", (0, 0))
+        return int(width) * int(height) * 4
+    return 0

@@ -121,7 +121,8 @@ class Component(Generic[T]):
         with self._lock:
             held = block._modules.get(self.name, block.__dict__.get(self.name))
             if held is not None:
-                return held  # type: ignore[return-value] # the slot's own class, see load
+                found: T = held  # of the slot's own class: give and load put nothing else there
+                return found
             source = block.sources.get(self.name)
             if source is None:
                 if self.optional:

@@ -40,7 +40,8 @@ class StepEvent:
         index: How many iterations are done.
         count: How many there are in all, where the state tells; else None.
         values: The run's values by slot; an observer may replace those that are fixed in the loop,
-            and the state in ``loop.carried``.
+            and the state in ``loop.carried``. A run with such an observer, or with one that may
+            stop, is told so by ``changes_values``.
         stop: Set by an observer that wants the loop to end here and the run to go on.
     """
 
@@ -70,7 +71,8 @@ def execute(
         cache: Values of earlier runs; not used with gradients.
         gradients: Whether PyTorch records what is needed for a backward pass.
         observers: Who is told of calls and steps.
-        changes_values: Whether an observer may replace values, so that loops cannot be cached.
+        changes_values: Whether an observer may replace values or stop a loop, so that loops cannot be
+            cached.
         cancelled: Asked between calls and steps; true ends the run.
 
     Returns:
@@ -96,7 +98,7 @@ def _never() -> bool:
 class _Run:
     """The state of one execution."""
 
-    __slots__ = ("_cancelled", "_observers", "_plan", "values")
+    __slots__ = ("_cancelled", "_observers", "_plan", "_stopped", "values")
 
     def __init__(
         self,
@@ -108,6 +110,8 @@ class _Run:
         self._plan = plan
         self._observers = observers
         self._cancelled = cancelled
+        # After an observer ended a loop, values are no longer what their keys say.
+        self._stopped = False
         self.values: list[Any] = [None] * plan.slots
         for slot, value in plan.constants.items():
             self.values[slot] = value
@@ -149,7 +153,7 @@ class _Run:
             elif place in run:
                 self._run(item)
                 key = keys[place]
-                if key is not None:
+                if key is not None and not self._stopped:
                     cache.put(key, self._entry(item))
             for slot in item.frees:
                 self.values[slot] = None
@@ -208,11 +212,10 @@ class _Run:
     def _loop(self, loop: Loop) -> None:
         values = self.values
         values[loop.carried] = values[loop.initial]
-        done = getattr(loop.until.block, loop.until.spec.name)
         index = 0
         while True:
             state = values[loop.state] = values[loop.carried]
-            if done(state):
+            if self._invoke(loop.until):
                 return
             if index and self._cancelled():
                 raise Cancelled(
@@ -230,26 +233,36 @@ class _Run:
                 for observer in self._observers:
                     observer.on_step(event)
                 if event.stop:
+                    self._stopped = True
                     return
 
     def _call(self, call: Call) -> None:
+        result = self._invoke(call)
+        if not call.spec.several:
+            self.values[call.results[0][1]] = result
+            return
+        if not isinstance(result, tuple) or len(result) != len(call.results):
+            wanted = ", ".join(port for port, _ in call.results)
+            raise ExecutionError(
+                f"{call.vertex} ({type(call.block).__name__}) of {self._plan.graph_name!r} should "
+                f"return a tuple ({wanted}) and returned {_show(result)}."
+            )
+        for (_, slot), value in zip(call.results, result, strict=True):
+            self.values[slot] = value
+
+    def _invoke(self, call: Call) -> Any:  # noqa: ANN401 - whatever the op returns
         values = self.values
         arguments = {
-            port: values[slot] if type(slot) is int else tuple(values[each] for each in slot)  # type: ignore[union-attr] # a slot or a tuple of slots
+            port: values[slot] if isinstance(slot, int) else tuple(values[each] for each in slot)
             for port, slot in call.arguments
         }
         try:
-            result = getattr(call.block, call.spec.name)(**arguments)
+            return getattr(call.block, call.spec.name)(**arguments)
         except YggdrasilError as error:
             error.add_note(f"At {call.vertex} of {self._plan.graph_name!r}.")
             raise
         except Exception as error:
             raise ExecutionError(_explain(call, arguments, error, self._plan)) from error
-        if call.spec.several:
-            for (_, slot), value in zip(call.results, result, strict=True):
-                values[slot] = value
-        else:
-            values[call.results[0][1]] = result
 
 
 def _results(item: Call | Loop) -> frozenset[Slot]:

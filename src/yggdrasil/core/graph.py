@@ -235,15 +235,7 @@ class ComputeGraph(GraphViews):
         }
         settings["components"] = options.pop("components", {})
         node = self._make_node(name, type, None, options, **settings)
-        assert node.block is not None  # noqa: S101 - made from a type
-        ops = node.block.ops()
-        for edge in self._edges:
-            for ref, side in ((edge.source, "outputs"), (edge.target, "inputs")):
-                if ref.node == name and ref.port not in getattr(ops.get(ref.op), side, {}):
-                    raise GraphError(
-                        f"Edge {edge} does not fit {node.block.type_name or type!r}, which has no "
-                        f"{ref.op}.{ref.port}; disconnect({str(edge.target)!r}) first."
-                    )
+        self._check_uses(node)
         self._nodes[name] = node
         self._version += 1
         return self
@@ -317,6 +309,26 @@ class ComputeGraph(GraphViews):
         return f"ComputeGraph({self.name!r}, {{{nodes}}})"
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _check_uses(self, node: Node) -> None:
+        """Refuses a replacement that lacks a port which an edge or an exposure names."""
+        assert node.block is not None  # noqa: S101 - a replacement is made from a type
+        ops, what = node.block.ops(), node.block.type_name or type(node.block).__name__
+        uses = [(edge.source, "outputs", edge) for edge in self._edges]
+        uses += [(edge.target, "inputs", edge) for edge in self._edges]
+        named: list[tuple[PortRef, str, object]] = [*uses]
+        named += [(r, "inputs", k) for k, refs in self._exposed_inputs.items() for r in refs]
+        named += [(ref, "outputs", key) for key, ref in self._exposed_outputs.items()]
+        for ref, side, use in named:
+            if ref.node == node.name and ref.port not in getattr(ops.get(ref.op), side, {}):
+                if isinstance(use, Edge):
+                    said = f"edge {use}; disconnect({str(use.target)!r}) first"
+                else:
+                    said = f"exposed name {use!r}; remove the node and add the new one instead"
+                raise GraphError(
+                    f"{what!r} cannot take the place of node {node.name!r} of graph "
+                    f"{self.name!r}: it has no {ref.op}.{ref.port}, which is used by the {said}."
+                )
 
     def _node(self, name: str) -> Node:
         if name not in self._nodes:

@@ -75,7 +75,7 @@ Prompts = Annotated[str | Sequence[str], Kind("prompt")]
 PromptEmbeds = Annotated[Tensor, Kind("prompt_embeds", "b tokens width")]
 
 Pictures = Annotated[Any, Kind("pictures")]
-"""Pictures as a person holds them: PIL images, arrays ``b h w c`` in [0, 1], tensors ``b c h w``."""
+"""Pictures as people hold them: PIL images, arrays ``b h w c`` or tensors ``b c h w`` in [0, 1]."""
 
 Image = Annotated[Tensor, Kind("image", "b c h w")]
 """A picture as a model sees it, in [-1, 1]."""

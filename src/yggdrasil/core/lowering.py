@@ -240,6 +240,13 @@ class _Slots:
                 arguments.append((port, tuple(self._slot(source) for source in sources)))
             else:
                 arguments.append((port, self._slot(sources[0])))
+        # A port that takes many and gets none gets an empty tuple, unless its default is another.
+        given = {port for port, _ in arguments}
+        arguments += [
+            (port.name, ())
+            for port in spec.inputs.values()
+            if port.many and port.default == () and port.name not in given
+        ]
         results = tuple((port, self._slot(FromPort(vertex, port))) for port in spec.outputs)
         return Call(
             vertex=vertex, block=node.block, spec=spec, arguments=tuple(arguments), results=results

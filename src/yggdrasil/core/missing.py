@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 
 from yggdrasil.core.availability import can_be_had
-from yggdrasil.core.wiring import FromInput, FromPort, Vertex, Wiring
+from yggdrasil.core.candidates import Candidates, FromInput, FromPort, Vertex, Wiring
 
 __all__ = ["explain_missing"]
 
@@ -31,39 +31,67 @@ def explain_missing(
     Returns:
         The message of the error.
     """
-    vertex, seen, trail = target.vertex, set[Vertex](), [str(target.vertex)]
-    while True:
+    goal = f"Output {name!r} of graph {wiring.graph_name!r}"
+    # Depth first, so that the trail to each vertex is the way that led to it.
+    waiting: list[tuple[Vertex, ...]] = [(target.vertex,)]
+    seen: set[Vertex] = set()
+    dead_end = ""
+    while waiting:
+        trail = waiting.pop()
+        vertex = trail[-1]
+        if vertex in seen:
+            continue
         seen.add(vertex)
-        lacking = next(
-            candidates
-            for port, candidates in wiring.inputs[vertex].items()
-            if candidates.port.required
-            and (vertex, port) not in direct
-            and not any(
-                can_be_had(source, given, available)
-                for choice in candidates.choices
-                for source in choice
-            )
-        )
-        sources = [source for choice in lacking.choices for source in choice]
-        inputs = [source.name for source in sources if isinstance(source, FromInput)]
-        where = f"{vertex}.{lacking.port.name} ({lacking.port.kinds[0]})"
-        way = " <- ".join(trail)
-        if inputs:
+        lacking = _lacking(wiring, given, direct, available, vertex)
+        if lacking is None:
+            declined = f"{vertex} does not apply to the models in the graph"
+            dead_end = dead_end or f"{goal} cannot be had: {declined}."
+            continue
+        where = f"{vertex}.{lacking.port.name} ({' or '.join(map(str, lacking.port.kinds))})"
+        way = " <- ".join(map(str, trail))
+        onward = list(_onward(lacking))
+        inputs = [s.name for choice in lacking.choices for s in choice if isinstance(s, FromInput)]
+        if inputs and not onward:
             return (
-                f"Output {name!r} of graph {wiring.graph_name!r} needs the input {inputs[-1]!r}, "
-                f"which was not given: {where} reads it ({way}). Give {inputs[-1]}=..."
+                f"{goal} needs the input {inputs[-1]!r}, which was not given: {where} reads it "
+                f"({way}). Give {inputs[-1]}=..."
             )
-        onward = [
-            source.vertex
-            for source in reversed(sources)
-            if isinstance(source, FromPort) and source.vertex not in seen
-        ]
-        if not onward:
-            return (
-                f"Output {name!r} of graph {wiring.graph_name!r} needs {where}, and no node gives "
-                f"it ({way}). Add a node whose output is {lacking.port.kinds[0]}, or "
+        if not onward and not dead_end:
+            dead_end = (
+                f"{goal} needs {where}, and no node gives it ({way}). Add a node whose output is "
+                f"{lacking.port.kinds[0]}, or "
                 f"graph.connect('...', '{vertex}.{lacking.port.name}')."
             )
-        vertex = onward[0]
-        trail.append(str(vertex))
+        waiting.extend((*trail, each) for each in reversed(onward))
+    return dead_end
+
+
+def _lacking(
+    wiring: Wiring,
+    given: Container[str],
+    direct: Container[tuple[Vertex, str]],
+    available: Container[Vertex],
+    vertex: Vertex,
+) -> Candidates | None:
+    """Gives the first required input of a vertex that cannot be had."""
+    for port, candidates in wiring.inputs[vertex].items():
+        sources = (source for choice in candidates.choices for source in choice)
+        if (
+            candidates.port.required
+            and (vertex, port) not in direct
+            and not any(can_be_had(source, given, available) for source in sources)
+        ):
+            return candidates
+    return None
+
+
+def _onward(candidates: Candidates) -> Iterator[Vertex]:
+    """Gives the ops that could feed an input, the likeliest first.
+
+    Of the node that is wanted first it is the last op: an encoder rather takes a prompt than adopts
+    embeddings.
+    """
+    ports = [s for choice in candidates.choices for s in choice if isinstance(s, FromPort)]
+    first = [each.vertex for each in ports if each.vertex.node == ports[0].vertex.node]
+    yield from reversed(first)
+    yield from (each.vertex for each in ports if each.vertex not in first)

@@ -24,7 +24,7 @@ class Call:
         vertex: Which.
         block: What runs it.
         spec: Its ports.
-        arguments: For each input that is given: its name and the slot, or slots where it takes many.
+        arguments: For each input that is given: its name and its slot, or slots if it takes many.
         results: For each output: its name and the slot.
         frees: Slots that nothing needs after this call.
     """

@@ -150,7 +150,9 @@ class _Selector:
             for choice in candidates.choices
         ]
         if port.many:
-            return tuple(dict.fromkeys(source for choice in found for source in choice))
+            sources = tuple(dict.fromkeys(source for choice in found for source in choice))
+            self._check_order(vertex, port.name, sources)
+            return sources
         for choice in found:
             if len(choice) > 1:
                 raise AmbiguousError(
@@ -161,6 +163,22 @@ class _Selector:
             if choice:
                 return choice
         return ()
+
+    def _check_order(self, vertex: Vertex, port: str, sources: tuple[Source, ...]) -> None:
+        """Refuses nodes of one order into a port that takes many: a name must not decide bits."""
+        taken: dict[int, str] = {}
+        for source in sources:
+            if not isinstance(source, FromPort):
+                continue
+            node = self._wiring.nodes[source.vertex.node]
+            other = taken.setdefault(node.order, node.path)
+            if other != node.path:
+                raise AmbiguousError(
+                    f"{other} and {node.path} both feed {vertex}.{port} in graph "
+                    f"{self._wiring.graph_name!r} with order={node.order}, and which comes first "
+                    "changes the result. Give each an order of its own: "
+                    "add_node(..., order=1)."
+                )
 
     def _can_be_had(self, source: Source) -> bool:
         return can_be_had(source, self._given, self._available)

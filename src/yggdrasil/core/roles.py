@@ -158,7 +158,7 @@ def _widen(sample: Tensor, channels: Tensor | None) -> Tensor:
 class AbstractCodec(AbstractBaseBlock):
     """Pictures to latents and back.
 
-    Ops beside those below: ``encode(image) -> Posterior`` and ``sample(posterior, ...) -> Latents``.
+    Further ops: ``encode(image) -> Posterior`` and ``sample(posterior, ...) -> Latents``.
     """
 
     role: ClassVar[str] = "codec"
@@ -215,9 +215,9 @@ class AbstractGuidance(AbstractBaseBlock):
 class AbstractSolver(AbstractBaseBlock):
     """The update rule that turns noise into a sample, and its schedule.
 
-    The state is an immutable record: ``start`` makes it, ``tick`` reads off it what the model needs,
-    ``step`` gives the next one, ``done`` tells the end, ``finish`` reads the result. Stepping twice
-    from one state gives equal bits.
+    The state is an immutable record: ``start`` makes it, ``tick`` reads off it what the model
+    needs, ``step`` gives the next one, ``done`` tells the end, ``finish`` reads the result. Stepping
+    twice from one state gives equal bits.
 
     Further ops by convention: ``start(...)``, ``tick(state)``, ``step(state, model_output, ...)``,
     ``renoise(state, latents, noise)``, and for training ``corrupt`` and ``target``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +13,14 @@ import torch
 from torch import nn
 
 from yggdrasil.core.component import Component
-from yggdrasil.core.errors import ModelError
+from yggdrasil.core.errors import ConfigError, ModelError
 from yggdrasil.hub.integrity import check_weights, read_json
 
 __all__ = ["FolderSource", "FreshSource"]
 
+# Diffusers makes a model without weights by replacing torch's constructors for a while, for all
+# threads: two models loading at once would take each other's.
+_LOADING = threading.Lock()
 _CONFIG_NAMES = ("config.json", "scheduler_config.json", "tokenizer_config.json")
 
 
@@ -39,9 +43,10 @@ class FolderSource:
             ModelError: Files are missing or damaged, or do not fit the class.
         """
         key = (slot.folder, slot.cls)
-        if key not in self.shared:
-            self.shared[key] = self._load(slot)
-        return self.shared[key]
+        with _LOADING:
+            if key not in self.shared:
+                self.shared[key] = self._load(slot)
+            return self.shared[key]
 
     def config(self, slot: Component[Any]) -> Mapping[str, Any]:
         """Reads the component's configuration file.
@@ -90,7 +95,7 @@ class FolderSource:
         if not hasattr(slot.cls, "load_config"):  # a transformers class calls it dtype
             options = {("dtype" if k == "torch_dtype" else k): v for k, v in options.items()}
         try:
-            value = slot.cls.from_pretrained(self.root, subfolder=slot.folder, **options)  # type: ignore[attr-defined] # every class that slots hold has it
+            value = slot.cls.from_pretrained(self.root, subfolder=slot.folder, **options)
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             raise ModelError(
                 f"{self.root / slot.folder} cannot be loaded as {slot.cls.__name__}: {error}"
@@ -105,27 +110,48 @@ class FreshSource:
     Attributes:
         values: The configuration, as the component's class writes it.
         seed: Seed of the initial weights.
+        zero: Ends of the names of layers that begin at zero, so that residual branches and the
+            output begin as nothing (Dhariwal and Nichol 2021, arXiv:2105.05233, their code).
     """
 
     values: Mapping[str, Any]
     seed: int = 0
+    zero: tuple[str, ...] = ()
 
     def load(self, slot: Component[Any]) -> object:
-        """Makes the component; the global random state is left as it was."""
+        """Makes the component; the global random state is left as it was.
+
+        Raises:
+            ConfigError: No layer is named as one that is to begin at zero.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             if hasattr(slot.cls, "load_config"):
-                return slot.cls.from_config(dict(self.values))  # type: ignore[attr-defined] # a Diffusers class
-            config = slot.cls.config_class(**self.values)  # type: ignore[attr-defined] # a transformers class
-            return slot.cls(config)  # type: ignore[call-arg] # models are made from a configuration
+                value = slot.cls.from_config(dict(self.values))
+            else:
+                config = slot.cls.config_class(**self.values)
+                value = slot.cls(config)
+        for ending in self.zero:
+            _zero_layers(value, ending)
+        return value
 
-    def config(self, slot: Component[Any]) -> Mapping[str, Any]:  # noqa: ARG002 - protocol
+    def config(self, slot: Component[Any]) -> Mapping[str, Any]:
         """Gives the configuration."""
         return self.values
 
     def describe(self) -> Mapping[str, Any]:
-        """Gives configuration and seed."""
-        return {"config": json.loads(json.dumps(dict(self.values))), "seed": self.seed}
+        """Gives configuration, seed and the layers that begin at zero."""
+        values = json.loads(json.dumps(dict(self.values)))
+        return {"config": values, "seed": self.seed, "zero": list(self.zero)}
+
+
+def _zero_layers(model: nn.Module, ending: str) -> None:
+    layers = [layer for name, layer in model.named_modules() if name.endswith(ending)]
+    if not layers:
+        raise ConfigError(f"{type(model).__name__} has no layer whose name ends in {ending!r}.")
+    for layer in layers:
+        for parameter in layer.parameters(recurse=False):
+            nn.init.zeros_(parameter)
 
 
 def _settle(module: nn.Module) -> nn.Module:

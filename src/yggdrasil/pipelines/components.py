@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from yggdrasil.core.block import AbstractBaseBlock
@@ -78,18 +77,10 @@ def check_files(graph: ComputeGraph) -> None:
 
 
 def load_for(plan: Plan) -> None:
-    """Loads the components of the blocks that a plan runs, in parallel."""
-    blocks = {id(call.block): call.block for call in plan.calls() if call.block.slots()}
-    waiting = [
-        block
-        for block in blocks.values()
-        if any(n not in block._modules and n not in block.__dict__ for n in block.sources)  # noqa: SLF001 - a module's own table
-    ]
-    if not waiting:
-        return
-    with ThreadPoolExecutor(max_workers=min(4, len(waiting))) as pool:
-        for _ in pool.map(AbstractBaseBlock.load, waiting):
-            pass
+    """Loads the components of the blocks that a plan runs, so that faults are seen before."""
+    for block in {id(call.block): call.block for call in plan.calls()}.values():
+        for name in block.sources:
+            getattr(block, name)
 
 
 def _source(

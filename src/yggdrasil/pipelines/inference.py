@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 import torch
 from torch import nn
@@ -172,6 +172,22 @@ class InferencePipeline:
 
     # -- use -------------------------------------------------------------------------------------
 
+    @overload
+    def __call__(
+        self,
+        prompt: str | Sequence[str] | None = ...,
+        *,
+        return_dict: Literal[True] = ...,
+        **arguments: Any,
+    ) -> GenerationResult: ...
+    @overload
+    def __call__(
+        self,
+        prompt: str | Sequence[str] | None = ...,
+        *,
+        return_dict: Literal[False],
+        **arguments: Any,
+    ) -> tuple[Any, None]: ...
     def __call__(
         self,
         prompt: str | Sequence[str] | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +11,11 @@ import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from yggdrasil.blocks.codec.autoencoder_kl import AutoencoderKLCodec
 from yggdrasil.core.errors import GraphFileError, nearest
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.templates import resolve_template
+from yggdrasil.hub.integrity import read_json
 from yggdrasil.hub.sources import FolderSource, FreshSource
 from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.saving import save_pipeline
@@ -64,9 +67,12 @@ class Recipe(_Part):
         schema_version: 1 (``schema`` in the file).
         name: Of the model.
         template: Whose graph is trained.
+        nodes: Nodes laid over the template's in every phase and in the model, as in a graph file;
+            null takes one away.
         words: The tokenizer's vocabulary.
         prompt_length: Tokens of a prompt.
         components: Configurations of the models, by slot.
+        zero: For some of them, ends of the names of layers that begin at zero.
         seed: Of the initial weights.
         phases: In order.
     """
@@ -74,9 +80,11 @@ class Recipe(_Part):
     schema_version: Literal[1] = Field(alias="schema")
     name: str
     template: str
+    nodes: dict[str, dict[str, Any] | None] = Field(default_factory=dict)
     words: list[str]
     prompt_length: int = 77
     components: dict[str, dict[str, Any]]
+    zero: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     seed: int = 0
     phases: list[Phase]
 
@@ -116,7 +124,8 @@ def run_recipe(
     recipe: Recipe,
     folder: Path,
     *,
-    observers: Callable[[Phase, Trainer, TrainingPipeline], Sequence[TrainingObserver]] | None = None,
+    observers: Callable[[Phase, Trainer, TrainingPipeline], Sequence[TrainingObserver]]
+    | None = None,
     until: Mapping[str, int] | None = None,
     resume: bool = True,
 ) -> Path:
@@ -153,24 +162,30 @@ def run_recipe(
         if phase.normalize_latents:
             chosen = range(min(phase.normalize_latents, len(samples)))
             pictures = collate([samples[index] for index in chosen])["image"]
-            vae = next(b.vae for _, b in blocks_of(pipeline.graph) if "vae" in b.slots())
-            normalize_latents(vae.eval(), pictures.split(64))
+            for _, block in blocks_of(pipeline.graph):
+                if isinstance(block, AutoencoderKLCodec):
+                    normalize_latents(block.vae.eval(), pictures.split(64))
         _save_components(pipeline, phase, model)
         done.write_text(f"{trainer.step} steps\n", encoding="utf-8")
     return _finish(recipe, model)
 
 
 def _pipeline(recipe: Recipe, phase: Phase, model: Path) -> TrainingPipeline:
-    graph, _ = resolve_template(recipe.template)
-    for name, settings in phase.nodes.items():
-        if name in graph.nodes and settings is not None:
-            graph.replace_node(name, **settings)
-        elif settings is None:
-            graph.remove_node(name)
-        else:
-            graph.add_node(name, **settings)
+    graph = _graph(recipe, phase.nodes)
     _fill(graph, recipe, model)
     return TrainingPipeline(graph, train_nodes=phase.train, wiring=phase.wiring)
+
+
+def _graph(recipe: Recipe, nodes: Mapping[str, dict[str, Any] | None]) -> ComputeGraph:
+    graph, _ = resolve_template(recipe.template)
+    for name, settings in {**recipe.nodes, **nodes}.items():
+        if settings is None:
+            graph.remove_node(name)
+        elif name in graph.nodes:
+            graph.replace_node(name, **settings)
+        else:
+            graph.add_node(name, **settings)
+    return graph
 
 
 def _fill(graph: ComputeGraph, recipe: Recipe, model: Path) -> None:
@@ -182,14 +197,23 @@ def _fill(graph: ComputeGraph, recipe: Recipe, model: Path) -> None:
             elif name in recipe.components:
                 values = {**recipe.components[name]}
                 if name == "text_encoder":
-                    values["vocab_size"] = _vocabulary(model)
-                block.load_from(**{name: FreshSource(values, seed=recipe.seed)})
+                    values |= _vocabulary(model)
+                zero = recipe.zero.get(name, ())
+                source = FreshSource(values, seed=recipe.seed, zero=zero)
+                block.load_from(**{name: source})
 
 
-def _vocabulary(model: Path) -> int:
+def _vocabulary(model: Path) -> dict[str, int]:
+    """Gives what a text encoder's configuration must say of the tokenizer."""
     from transformers import CLIPTokenizer  # noqa: PLC0415 - recipes are read without it
 
-    return len(CLIPTokenizer.from_pretrained(model / "tokenizer"))
+    tokenizer = CLIPTokenizer.from_pretrained(model / "tokenizer")
+    return {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
 
 
 def _save_components(pipeline: TrainingPipeline, phase: Phase, model: Path) -> None:
@@ -202,12 +226,27 @@ def _save_components(pipeline: TrainingPipeline, phase: Phase, model: Path) -> N
 
 def _finish(recipe: Recipe, model: Path) -> Path:
     """Writes the model whole, its weights in half precision."""
-    graph, _ = resolve_template(recipe.template)
+    graph = _graph(recipe, {})
     _fill(graph, recipe, model)
     for _, block in blocks_of(graph):
         for slot in block.slots().values():
-            if slot.name in block.sources and isinstance(getattr(block, slot.name), torch.nn.Module):
+            if slot.name in block.sources and isinstance(
+                getattr(block, slot.name), torch.nn.Module
+            ):
                 getattr(block, slot.name).half()
     final = model.parent / recipe.name
     save_pipeline(graph, None, final)
+    _ask_for_float32(final)
     return final
+
+
+def _ask_for_float32(model: Path) -> None:
+    """Has transformers read half-precision files as float32 unless told otherwise.
+
+    Diffusers does so with its own models, and a pipeline whose parts differ cannot run.
+    """
+    for path in model.glob("*/config.json"):
+        config = read_json(path)
+        if "dtype" in config:
+            text = json.dumps({**config, "dtype": "float32"}, indent=2)
+            path.write_text(f"{text}\n", encoding="utf-8")

@@ -39,6 +39,7 @@ def make_generators(
 
 
 def _seeded(seed: int) -> torch.Generator:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**64:
+    # bool is an int to Python; True as a seed is a slip.
+    if type(seed) is not int or not -(2**63) <= seed < 2**64:
         raise InputError(f"seed={seed!r} is no integer of 64 bits.")
     return torch.Generator("cpu").manual_seed(seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,7 +63,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path
     state = json.dumps({"step": checkpoint.step, **checkpoint.state}, indent=2)
     (scratch / "state.json").write_text(f"{state}\n", encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
-    os.replace(scratch, target)
+    scratch.replace(target)
     for old in _all(folder)[:-keep]:
         shutil.rmtree(old)
     return target

@@ -14,7 +14,7 @@ __all__ = ["DATASETS", "make_dataset"]
 DATASETS: Mapping[str, Callable[..., Samples]] = {"shapes": ShapesDataset}
 
 
-def make_dataset(type: str, **options: Any) -> Samples:  # noqa: A002 - the word of recipes
+def make_dataset(type: str, **options: Any) -> Samples:
     """Makes a dataset.
 
     Args:

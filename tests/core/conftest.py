@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.core import toys
+
+
+@pytest.fixture(autouse=True)
+def _forget_calls():
+    toys.calls.clear()
