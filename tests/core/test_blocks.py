@@ -148,3 +148,12 @@ def test_the_version_of_weights_changes_with_them():
     before = block.weights_version()
     block.weight = nn.Parameter(torch.tensor(9.0))
     assert block.weights_version() != before
+
+
+def test_new_weights_at_an_old_address_are_new():
+    block, seen = toys.Weigh(), set()
+    for _ in range(30):
+        del block.weight
+        block.weight = nn.Parameter(torch.zeros(1000))
+        assert block.weights_version() not in seen
+        seen.add(block.weights_version())

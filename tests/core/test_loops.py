@@ -3,14 +3,26 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.core.graphs import RULES, diffusion, one, seeded
-from tests.core.toys import Backbone, Control, ShiftState, Solver, StateValue, calls, ran
+from tests.core.graphs import RULES as FAMILY
+from tests.core.graphs import diffusion, one, seeded
+from tests.core.toys import (
+    Backbone,
+    Broken,
+    BrokenEnd,
+    Control,
+    PassOn,
+    Solver,
+    StateValue,
+    calls,
+    ran,
+)
 from yggdrasil.core.errors import Cancelled, ExecutionError, LoopError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Loop
 from yggdrasil.core.rules import Rule
 from yggdrasil.core.runtime import Runtime
 
+RULES = (*FAMILY, Rule("backbone.predict.conditioning", ("$conditioning",)))
 NOISE = torch.tensor([1.0, 2.0, 3.0])
 
 
@@ -34,9 +46,6 @@ def by_hand(steps, change=lambda latents: latents):
         state = solver.step(state, net.predict(sample, timestep, one(2)))
         state = StateValue(change(state.latents), state.index, state.count)
     return solver.finish(state)
-
-
-RULES = (*RULES, Rule("backbone.predict.conditioning", ("$conditioning",)))
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 7])
@@ -71,7 +80,6 @@ def test_a_run_resumes_from_a_state():
 
 def test_what_does_not_depend_on_the_state_runs_once():
     graph = loop_graph(control={"type": "toy_control/net"})
-    graph.add_node("before", "toy_processor/once") if False else None
     Runtime(graph).run(given(control_image=one(1), num_inference_steps=5))
     assert ran("look") == 5
     calls.clear()
@@ -118,8 +126,6 @@ def test_a_loop_that_is_opened_twice_is_refused():
 
 
 def test_a_cycle_within_a_loop_is_refused():
-    graph = loop_graph(a={"type": "toy_control/net"}, b={"type": "toy_control/net", "order": 1})
-    graph.connect("a.look", "b.look.sample") if False else None
     rules = (*RULES, Rule("toy/mix.run.a", ("solver.tick.sample",)))
     graph = ComputeGraph("inner", rules=rules).add_node("net", "toy_backbone/linear")
     graph.add_node("solver", "toy_solver/halving")
@@ -135,7 +141,6 @@ def test_a_loop_that_nothing_ends_is_refused():
     rule = Rule("solver.tick.state", ("self.start",), carried="self.step")
     graph = loop_graph()
     graph.rules = (rule, *RULES)
-    graph.replace_node("solver", EndlessSolver())
     message = "opened by solver.tick that nothing ends.*must say `until`"
     with pytest.raises(LoopError, match=message):
         Runtime(graph).plan(given())
@@ -245,38 +250,3 @@ def test_an_ungrouped_splice_serves_an_ungrouped_solver_only():
     found = Runtime(graph).run(given(num_inference_steps=2))["latents"]
     with torch.no_grad():
         assert torch.equal(found, by_hand(2))
-    assert isinstance(graph.block("shift"), ShiftState)
-
-
-from typing import Any  # noqa: E402 - for the blocks below
-
-from tests.core.toys import Prediction, State  # noqa: E402
-from yggdrasil.core.block import AbstractBaseBlock  # noqa: E402
-from yggdrasil.core.kinds import Latents  # noqa: E402
-from yggdrasil.core.ports import op  # noqa: E402
-
-
-class PassOn(AbstractBaseBlock):
-    @op
-    def run(self, x: Any) -> Latents:
-        return x
-
-
-class Broken(Backbone):
-    def predict(self, sample, timestep, conditioning, residuals=()) -> Prediction:
-        raise RuntimeError("no")
-
-    predict.__annotations__ = Backbone.predict.__annotations__
-
-
-class BrokenEnd(Solver):
-    def done(self, state: State) -> bool:
-        return bool(1 // 0)
-
-
-class EndlessSolver(Solver):
-    """Its rules are written for another role, so that none says when it ends."""
-
-    @op
-    def tick(self, state: State) -> Any:
-        return state

@@ -106,6 +106,13 @@ class Weigh(AbstractBaseBlock):
         return x * self.weight
 
 
+@register_block("toy/as_number")
+class AsNumber(AbstractBaseBlock):
+    @op
+    def run(self, x: Image) -> Number:
+        return x
+
+
 # -- parts of a diffusion graph ------------------------------------------------------------------
 
 
@@ -356,3 +363,36 @@ class ShiftState(AbstractBaseBlock):
     @op
     def change(self, state: State) -> State:
         return replace(state, latents=state.latents * self.factor + self.offset)
+
+
+# -- blocks that misbehave -----------------------------------------------------------------------
+
+
+class Broken(Backbone):
+    @op
+    def predict(
+        self,
+        sample: Latents,
+        timestep: Annotated[Tensor, Kind("timestep")],
+        conditioning: Embedding,
+        residuals: Many[Residual] = (),
+    ) -> Prediction:
+        raise RuntimeError("no")
+
+
+class BrokenEnd(Solver):
+    @op
+    def done(self, state: State) -> bool:
+        raise ZeroDivisionError("no end")
+
+
+class PassOn(AbstractBaseBlock):
+    @op
+    def run(self, x: Any) -> Latents:
+        return x
+
+
+class TooFew(AbstractBaseBlock):
+    @op
+    def run(self, x: Number) -> Halves:
+        return (x,)

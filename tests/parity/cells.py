@@ -105,8 +105,13 @@ class Difference:
         return self.latents == 0.0 and self.images == 0.0
 
 
-def measure(cell: Cell) -> Difference:
-    """Makes the call twice, by Diffusers and by YggDrasil, and compares."""
+def measure(cell: Cell, **changes: Any) -> Difference:
+    """Makes the call twice, by Diffusers and by YggDrasil, and compares.
+
+    Args:
+        cell: The call.
+        **changes: Arguments that only YggDrasil gets, to show that a difference would be seen.
+    """
     pipe = _pipeline(cell.task, cell.model)
     scheduler = getattr(diffusers, SCHEDULERS[cell.solver])
     pipe.scheduler = scheduler.from_config(_scheduler_config(cell.task, cell.model))
@@ -122,7 +127,7 @@ def measure(cell: Cell) -> Difference:
         # Diffusers warns that one picture for two prompts will once be an error.
         warnings.simplefilter("ignore", FutureWarning)
         theirs = pipe(**arguments(cell), output_type="pt", callback_on_step_end=remember)
-    mine = ours(**arguments(cell), output_type="pt")
+    mine = ours(**(arguments(cell) | changes), output_type="pt")
     assert mine.latents.shape == seen[-1].shape
     assert mine.images.shape == theirs.images.shape
     assert torch.isfinite(mine.images).all()

@@ -6,7 +6,7 @@ from dataclasses import astuple, fields
 
 import pytest
 
-from tests.parity.cells import Cell, all_cells, measure
+from tests.parity.cells import PIPELINES, Cell, all_cells, measure
 from tests.parity.covering import covering_pairs
 from yggdrasil.hub.locate import zoo_models
 
@@ -28,3 +28,12 @@ def test_the_covering_set_holds_every_pair_of_values() -> None:
         for i in range(len(fields(Cell))):
             for j in range(i):
                 assert any(c[i] == values[i] and c[j] == values[j] for c in chosen)
+
+
+@pytest.mark.parametrize("task", PIPELINES)
+def test_a_difference_would_be_seen(task: str) -> None:
+    cell = Cell(task, "sd15", "euler_a", "plain")
+    for change in ({"guidance_scale": 6.001}, {"seed": 1, "generator": None}):
+        difference = measure(cell, **change)
+        assert difference.latents > 0
+        assert difference.images > 0

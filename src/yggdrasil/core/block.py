@@ -14,6 +14,7 @@ from torch import nn
 from yggdrasil.core.component import Component, ComponentSource, Given
 from yggdrasil.core.errors import ConfigError, nearest
 from yggdrasil.core.ports import OpSpec, read_ops
+from yggdrasil.core.serials import serial_of
 
 __all__ = ["AbstractBaseBlock"]
 
@@ -184,7 +185,7 @@ class AbstractBaseBlock(nn.Module, ABC):
         In-place changes through ``parameter.data`` leave no trace in PyTorch and are not seen.
         """
         tensors = (*self.parameters(), *self.buffers())
-        return tuple((id(each), each._version, each.data_ptr()) for each in tensors)
+        return tuple((serial_of(each), each._version, each.data_ptr()) for each in tensors)
 
     def extra_repr(self) -> str:
         """Shows the configuration in ``repr``."""

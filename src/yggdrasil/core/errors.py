@@ -116,13 +116,14 @@ class Cancelled(YggdrasilError):  # noqa: N818 - an outcome that the caller chos
     """The run was stopped between two steps because the caller asked for it."""
 
 
-def nearest(name: str, names: Iterable[str], *, limit: int = 5) -> str:
+def nearest(name: str, names: Iterable[str], *, limit: int = 5, list_others: bool = True) -> str:
     """Says which known names are like an unknown one, as the tail of a message.
 
     Args:
         name: The name that was not found.
         names: The names that exist.
         limit: How many to list at most.
+        list_others: Whether to list what exists when nothing is near.
 
     Returns:
         `` Did you mean 'a' or 'b'?``, or a list of what exists when nothing is near, or nothing.
@@ -131,7 +132,7 @@ def nearest(name: str, names: Iterable[str], *, limit: int = 5) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     if close:
         return f" Did you mean {' or '.join(repr(each) for each in close)}?"
-    if not known:
+    if not known or not list_others:
         return ""
     shown = ", ".join(repr(each) for each in known[:limit])
     more = f" and {len(known) - limit} more" if len(known) > limit else ""

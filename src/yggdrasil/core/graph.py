@@ -52,7 +52,7 @@ class ComputeGraph(GraphViews):
         self.defaults: dict[str, Any] = dict(defaults or {})
         self.tasks: dict[str, Mapping[str, Any]] = dict(tasks or {})
         self._nodes: dict[str, Node] = {}
-        self._edges: list[Edge] = []
+        self._edges: dict[PortRef, tuple[Edge, ...]] = {}  # by target
         self._exposed_inputs: dict[str, tuple[PortRef, ...]] = {}
         self._exposed_outputs: dict[str, PortRef] = {}
         self._version = 0
@@ -67,7 +67,7 @@ class ComputeGraph(GraphViews):
     @property
     def edges(self) -> tuple[Edge, ...]:
         """The explicit edges."""
-        return tuple(self._edges)
+        return tuple(edge for edges in self._edges.values() for edge in edges)
 
     @property
     def inputs(self) -> Mapping[str, tuple[PortRef, ...]]:
@@ -197,7 +197,11 @@ class ComputeGraph(GraphViews):
                 "remove those first."
             )
         del self._nodes[name]
-        self._edges = [e for e in self._edges if name not in (e.source.node, e.target.node)]
+        self._edges = {
+            target: left
+            for target, edges in self._edges.items()
+            if target.node != name and (left := tuple(e for e in edges if e.source.node != name))
+        }
         kept = {
             key: tuple(ref for ref in refs if ref.node != name)
             for key, refs in self._exposed_inputs.items()
@@ -252,7 +256,7 @@ class ComputeGraph(GraphViews):
         """
         edge = resolve_edge(self, source, target)
         many = self.ops(edge.target.node)[edge.target.op].inputs[edge.target.port].many
-        taken = [each for each in self._edges if each.target == edge.target]
+        taken = self._edges.get(edge.target, ())
         if edge in taken:
             return self
         if taken and not many:
@@ -260,7 +264,7 @@ class ComputeGraph(GraphViews):
                 f"{edge.target} in graph {self.name!r} is fed by {taken[0].source} already; "
                 f"disconnect({str(edge.target)!r}) first."
             )
-        self._edges.append(edge)
+        self._edges[edge.target] = (*taken, edge)
         self._version += 1
         return self
 
@@ -271,9 +275,9 @@ class ComputeGraph(GraphViews):
             ConnectError: No explicit edge goes there.
         """
         refs = set(find_inputs(self, target))
-        kept = [edge for edge in self._edges if edge.target not in refs]
+        kept = {target: edges for target, edges in self._edges.items() if target not in refs}
         if len(kept) == len(self._edges):
-            known = [str(edge.target) for edge in self._edges]
+            known = map(str, self._edges)
             raise ConnectError(
                 f"No explicit edge of graph {self.name!r} goes to {target!r}."
                 f"{nearest(target, known)}"
@@ -314,8 +318,8 @@ class ComputeGraph(GraphViews):
         """Refuses a replacement that lacks a port which an edge or an exposure names."""
         assert node.block is not None  # noqa: S101 - a replacement is made from a type
         ops, what = node.block.ops(), node.block.type_name or type(node.block).__name__
-        uses = [(edge.source, "outputs", edge) for edge in self._edges]
-        uses += [(edge.target, "inputs", edge) for edge in self._edges]
+        uses = [(edge.source, "outputs", edge) for edge in self.edges]
+        uses += [(edge.target, "inputs", edge) for edge in self.edges]
         named: list[tuple[PortRef, str, object]] = [*uses]
         named += [(r, "inputs", k) for k, refs in self._exposed_inputs.items() for r in refs]
         named += [(ref, "outputs", key) for key, ref in self._exposed_outputs.items()]

@@ -50,11 +50,11 @@ def explain_missing(
         where = f"{vertex}.{lacking.port.name} ({' or '.join(map(str, lacking.port.kinds))})"
         way = " <- ".join(map(str, trail))
         onward = list(_onward(lacking))
-        inputs = [s.name for choice in lacking.choices for s in choice if isinstance(s, FromInput)]
-        if inputs and not onward:
+        asked = _input_name(lacking)
+        if asked is not None and not onward:
             return (
-                f"{goal} needs the input {inputs[-1]!r}, which was not given: {where} reads it "
-                f"({way}). Give {inputs[-1]}=..."
+                f"{goal} needs the input {asked!r}, which was not given: {where} reads it ({way}). "
+                f"Give {asked}=..."
             )
         if not onward and not dead_end:
             dead_end = (
@@ -83,6 +83,18 @@ def _lacking(
         ):
             return candidates
     return None
+
+
+def _input_name(candidates: Candidates) -> str | None:
+    """Gives the plainest name of what is wanted first: not that of one stage, but of all."""
+    found = [
+        (reason, source.name)
+        for choice, reason in zip(candidates.choices, candidates.reasons, strict=True)
+        for source in choice
+        if isinstance(source, FromInput)
+    ]
+    names = [name for reason, name in found if reason == found[0][0]]
+    return names[-1] if names else None
 
 
 def _onward(candidates: Candidates) -> Iterator[Vertex]:

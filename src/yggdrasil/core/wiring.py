@@ -145,7 +145,7 @@ class _Weaver:
             for rule in rules:
                 for pattern in rule.sources:
                     offer(self._match(node, pattern, port), f"rule {rule.target}: {pattern}")
-                if rule.carried is not None:
+                if rule.carried is not None and not carried:  # the first rule has it
                     carried = tuple(self._match(node, rule.carried, port))
                     until = rule.until
             if not rules and not splice:
@@ -244,6 +244,8 @@ class _Weaver:
         scope = self._scopes[scope_path]
         while scope.parent is not None:
             choices.append((FromInput(f"{scope.path}.{name}"),))
+            for exposed in self._exposed.get((scope.path, "run", name), ()):
+                choices.extend(self._named(scope.parent, exposed, port))
             if edges := self._edges.get((scope.path, "run", name)):
                 choices.append(tuple(edges))
             else:

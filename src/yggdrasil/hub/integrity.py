@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from yggdrasil.core.errors import ModelError
+from yggdrasil.core.errors import ModelError, nearest
 
 __all__ = ["check_safetensors", "check_weights", "read_json"]
 
 _LENGTH_BYTES = 8
 # The format allows 100 MB of header; anything near that is no header.
 _HEADER_LIMIT = 100_000_000
+_SHARD = re.compile(r"-\d+-of-\d+")
 
 
-def check_weights(folder: Path) -> None:
+def check_weights(folder: Path, variant: str | None = None) -> None:
     """Checks that a component's folder holds whole weights in safetensors.
 
     Args:
         folder: Such as ``model/unet``.
+        variant: The variant that is wanted, such as ``fp16``; the plain weights if None.
 
     Raises:
-        ModelError: There are none, only pickled ones, one of several shards is missing, or one is
-            cut short.
+        ModelError: There are none, only pickled ones, only other variants, one of several shards
+            is missing, or one is cut short.
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
@@ -35,10 +38,11 @@ def check_weights(folder: Path) -> None:
             else "no weights (*.safetensors). Was the copy or the download interrupted?"
         )
         raise ModelError(f"{folder} holds {what}")
-    for index in folder.glob("*.safetensors.index.json"):
-        shards = set(read_json(index).get("weight_map", {}).values())
+    _check_variant(folder, files, variant)
+    for index in folder.glob("*.safetensors.index*.json"):
+        shards = _shards(index)
         lost = sorted(shards - {path.name for path in files})
-        if lost:
+        if lost and _variant_of(lost[0]) == variant:
             raise ModelError(
                 f"{folder} lacks {', '.join(lost)}, which {index.name} names. Copy or download "
                 "the model again."
@@ -66,11 +70,12 @@ def check_safetensors(path: Path) -> None:
             )
         try:
             header = json.loads(file.read(length))
-        except ValueError as error:
+            ends = [int(e["data_offsets"][1]) for name, e in header.items() if name[:2] != "__"]
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise ModelError(
-                f"{path} has a damaged header: {error}. Copy or download it again."
+                f"{path} has a damaged header: {type(error).__name__}: {error}. Copy or download "
+                "it again."
             ) from error
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     expected = _LENGTH_BYTES + length + max(ends, default=0)
     if size != expected:
         raise ModelError(
@@ -89,8 +94,38 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing. Copy or download the model again.") from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
     except ValueError as error:
         raise ModelError(f"{path} is damaged: {error}. Copy or download it again.") from error
     if not isinstance(value, dict):
         raise ModelError(f"{path} should hold a JSON object, not a {type(value).__name__}.")
     return value
+
+
+def _check_variant(folder: Path, files: list[Path], variant: str | None) -> None:
+    present = {_variant_of(path.name) for path in files}
+    if variant in present:
+        return
+    others = [name for name in present if name is not None]
+    if variant is None:
+        names = " or ".join(f"variant={name!r}" for name in sorted(others))
+        raise ModelError(f"{folder} holds weights of a variant only. Give {names}.")
+    raise ModelError(
+        f"{folder} holds no weights of the variant {variant!r}.{nearest(variant, others)}"
+        f"{' Leave variant out for the plain ones.' if None in present else ''}"
+    )
+
+
+def _variant_of(name: str) -> str | None:
+    """Gives the variant in a file's name: ``model.fp16-00001-of-00002.safetensors``."""
+    middle = name.removesuffix(".safetensors").partition(".")[2]
+    return _SHARD.sub("", middle) or None
+
+
+def _shards(index: Path) -> set[str]:
+    """Gives the names of the files that an index spreads its tensors over."""
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise ModelError(f"{index} maps no tensors to files. Copy or download the model again.")
+    return set(names.values())

@@ -14,12 +14,18 @@ from yggdrasil.hub.sources import FolderSource
 
 __all__ = ["FolderLibrary", "Library", "ObjectLibrary"]
 
+_INDEX = "model_index.json"
+
 
 class Library(Protocol):
     """A model that components are taken from."""
 
     def source(self, slot: Component[Any]) -> ComponentSource | None:
         """Gives the source of a slot, or None where the model has no such component."""
+        ...
+
+    def pipeline_class(self) -> str:
+        """Gives the name of the Diffusers pipeline class that the model is of."""
         ...
 
     def scheduler_class(self) -> str | None:
@@ -33,13 +39,20 @@ class Library(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FolderLibrary:
-    """A pipeline saved in Diffusers' layout."""
+    """A pipeline saved in Diffusers' layout.
+
+    Attributes:
+        root: The folder.
+        variant: Of the weights, such as ``fp16``; the plain ones if None.
+        shared: Components that were loaded already, by folder and class.
+    """
 
     root: Path
+    variant: str | None = None
     shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def open(cls, root: Path) -> FolderLibrary:
+    def open(cls, root: Path, variant: str | None = None) -> FolderLibrary:
         """Opens a folder.
 
         Raises:
@@ -47,38 +60,84 @@ class FolderLibrary:
         """
         if not root.is_dir():
             siblings = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
-            raise ModelError(f"There is no folder {root}.{nearest(root.name, siblings)}")
-        if not (root / "model_index.json").is_file():
+            raise ModelError(f"There is no folder {root}.{nearest(root.name, siblings, list_others=False)}")
+        if not (root / _INDEX).is_file():
             raise ModelError(
-                f"{root} has no model_index.json, so it is not a pipeline in Diffusers' layout. "
-                "Give the folder that holds unet, vae, scheduler, ..."
+                f"{root} has no {_INDEX}, so it is not a pipeline in Diffusers' layout. Give the "
+                "folder that holds unet, vae, scheduler, ..."
             )
-        return cls(root)
+        return cls(root, variant)
+
+    @property
+    def graph_file(self) -> Path:
+        """The graph that the model was saved with, if it was saved with one."""
+        return self.root / "graph.yaml"
+
+    def has_graph(self) -> bool:
+        """Whether the model was saved with its graph."""
+        return self.graph_file.is_file()
 
     def index(self) -> Mapping[str, Any]:
-        """Reads ``model_index.json``."""
-        return read_json(self.root / "model_index.json")
+        """Reads ``model_index.json``.
+
+        Raises:
+            ModelError: It is damaged.
+        """
+        return read_json(self.root / _INDEX)
 
     def source(self, slot: Component[Any]) -> ComponentSource | None:
         """Gives the source of a slot, unless the index says that the model has none."""
-        entry = self.index().get(slot.folder)
-        if entry is None or (isinstance(entry, list) and entry[0] is None):
+        if self._class_of(slot.folder) is None:
             return None
-        return FolderSource(self.root, self.shared)
+        return FolderSource(self.root, self.variant, self.shared)
+
+    def pipeline_class(self) -> str:
+        """Reads the pipeline's class off the index.
+
+        Raises:
+            ModelError: The index does not say it.
+        """
+        name = self.index().get("_class_name")
+        if not isinstance(name, str):
+            raise ModelError(
+                f"{self.root / _INDEX} says no _class_name, so the model's family is unknown. Copy "
+                "or download it again."
+            )
+        return name
 
     def scheduler_class(self) -> str | None:
         """Reads the scheduler's class off the index."""
-        entry = self.index().get("scheduler")
-        return str(entry[1]) if isinstance(entry, list) and entry[1] else None
+        return self._class_of("scheduler")
 
     def describe(self) -> str:
         """Gives the folder."""
         return str(self.root)
 
+    def _class_of(self, name: str) -> str | None:
+        """Gives the class of a component, or None where the model has none.
+
+        Raises:
+            ModelError: The index says something else than ``[library, class]``.
+        """
+        entry = self.index().get(name)
+        if entry is None or entry == [None, None]:
+            return None
+        if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[1], str):
+            raise ModelError(
+                f"{self.root / _INDEX} says {name}: {entry!r}, which is not [library, class]. Copy "
+                "or download the model again."
+            )
+        return entry[1]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObjectLibrary:
-    """Components that the caller holds, such as those of a Diffusers pipeline."""
+    """Components that the caller holds, such as those of a Diffusers pipeline.
+
+    Attributes:
+        components: By name; None is none.
+        name: Of the pipeline's class.
+    """
 
     components: Mapping[str, Any]
     name: str
@@ -87,6 +146,10 @@ class ObjectLibrary:
         """Gives the object of that name."""
         value = self.components.get(slot.folder)
         return None if value is None else Given(value)
+
+    def pipeline_class(self) -> str:
+        """Gives the class of the pipeline that the components come from."""
+        return self.name
 
     def scheduler_class(self) -> str | None:
         """Gives the class of the scheduler object."""

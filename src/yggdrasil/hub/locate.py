@@ -35,14 +35,14 @@ def locate(
     text = os.fspath(model)
     zoo = zoo_models()
     if text in zoo:
-        return FolderLibrary.open(zoo[text])
+        return FolderLibrary.open(zoo[text], variant)
     if text.startswith("zoo/"):
         raise ModelError(f"The zoo has no model {text!r}.{nearest(text, zoo)}")
     folder = Path(text).expanduser()
     looks_like_id = text.count("/") == 1 and not text.startswith((".", "/", "~"))
     if folder.is_dir() or not looks_like_id:
-        return FolderLibrary.open(folder)
-    return FolderLibrary.open(_download(text, revision=revision, variant=variant))
+        return FolderLibrary.open(folder, variant)
+    return FolderLibrary.open(_download(text, revision=revision, variant=variant), variant)
 
 
 def _download(model_id: str, *, revision: str | None, variant: str | None) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import threading
 from collections.abc import Mapping
@@ -13,7 +15,7 @@ import torch
 from torch import nn
 
 from yggdrasil.core.component import Component
-from yggdrasil.core.errors import ConfigError, ModelError
+from yggdrasil.core.errors import ConfigError, ModelError, nearest
 from yggdrasil.hub.integrity import check_weights, read_json
 
 __all__ = ["FolderSource", "FreshSource"]
@@ -30,10 +32,12 @@ class FolderSource:
 
     Attributes:
         root: The pipeline's folder, in Diffusers' layout.
+        variant: Of the weights, such as ``fp16``; the plain ones if None.
         shared: Components that were loaded from this pipeline already, by folder and class.
     """
 
     root: Path
+    variant: str | None = None
     shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
 
     def load(self, slot: Component[Any]) -> object:
@@ -70,11 +74,12 @@ class FolderSource:
         """
         self.config(slot)
         if issubclass(slot.cls, nn.Module):
-            check_weights(self._folder(slot))
+            check_weights(self._folder(slot), self.variant)
 
     def describe(self) -> Mapping[str, Any]:
-        """Gives the folder."""
-        return {"pretrained": str(self.root)}
+        """Gives the folder, and the variant if there is one."""
+        variant = {} if self.variant is None else {"variant": self.variant}
+        return {"pretrained": str(self.root), **variant}
 
     def _folder(self, slot: Component[Any]) -> Path:
         folder = self.root / slot.folder
@@ -92,6 +97,7 @@ class FolderSource:
         if issubclass(slot.cls, nn.Module):
             # Without a dtype transformers keeps that of the file and Diffusers takes float32.
             options |= {"torch_dtype": torch.float32, "use_safetensors": True}
+            options |= {"variant": self.variant, "output_loading_info": True}
         if not hasattr(slot.cls, "load_config"):  # a transformers class calls it dtype
             options = {("dtype" if k == "torch_dtype" else k): v for k, v in options.items()}
         try:
@@ -100,7 +106,11 @@ class FolderSource:
             raise ModelError(
                 f"{self.root / slot.folder} cannot be loaded as {slot.cls.__name__}: {error}"
             ) from error
-        return _settle(value) if isinstance(value, nn.Module) else value
+        if not isinstance(value, tuple):
+            return value
+        module, info = value
+        _check_loaded(self.root / slot.folder, module, info)
+        return _settle(module)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,18 +132,35 @@ class FreshSource:
         """Makes the component; the global random state is left as it was.
 
         Raises:
-            ConfigError: No layer is named as one that is to begin at zero.
+            ConfigError: The configuration does not fit the class, or no layer is named as one that
+                is to begin at zero.
         """
+        self.check(slot)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            if hasattr(slot.cls, "load_config"):
-                value = slot.cls.from_config(dict(self.values))
-            else:
-                config = slot.cls.config_class(**self.values)
-                value = slot.cls(config)
+            try:
+                value = _make(slot.cls, self.values)
+            except (TypeError, ValueError, NotImplementedError, LookupError, RuntimeError) as error:
+                raise ConfigError(
+                    f"{slot.cls.__name__} cannot be made from its configuration: {error}"
+                ) from error
         for ending in self.zero:
             _zero_layers(value, ending)
         return value
+
+    def check(self, slot: Component[Any]) -> None:
+        """Checks the names in the configuration without making anything.
+
+        Raises:
+            ConfigError: The class knows no such value, which it would pass over in silence.
+        """
+        for name in self.values:
+            known = _config_names(slot.cls)
+            if name not in known and not name.startswith("_"):
+                raise ConfigError(
+                    f"{slot.cls.__name__} has no {name!r} in its configuration."
+                    f"{nearest(name, known)}"
+                )
 
     def config(self, slot: Component[Any]) -> Mapping[str, Any]:
         """Gives the configuration."""
@@ -143,6 +170,40 @@ class FreshSource:
         """Gives configuration, seed and the layers that begin at zero."""
         values = json.loads(json.dumps(dict(self.values)))
         return {"config": values, "seed": self.seed, "zero": list(self.zero)}
+
+
+def _make(cls: Any, values: Mapping[str, Any]) -> Any:
+    """Makes a model or scheduler of Diffusers or a model of transformers."""
+    if hasattr(cls, "load_config"):
+        return cls.from_config(dict(values))
+    return cls(cls.config_class(**values))
+
+
+@functools.cache
+def _config_names(cls: Any) -> frozenset[str]:
+    """Gives the names that a class's configuration may hold."""
+    if hasattr(cls, "load_config"):
+        return frozenset(inspect.signature(cls.__init__).parameters) - {"self"}
+    return frozenset(cls.config_class().to_dict())
+
+
+def _check_loaded(folder: Path, module: nn.Module, info: Mapping[str, Any]) -> None:
+    """Refuses weights that leave something of a model to chance.
+
+    Raises:
+        ModelError: A tensor is missing or of another shape.
+    """
+    lost = sorted(map(str, info["missing_keys"]))
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise ModelError(
+            f"The weights in {folder} lack {lost[0]!r}{more} of {type(module).__name__}. Copy or "
+            "download the model again, or compare its config.json with its weights."
+        )
+    if info["mismatched_keys"]:
+        raise ModelError(
+            f"The weights in {folder} do not fit its config.json: {info['mismatched_keys']}."
+        )
 
 
 def _zero_layers(model: nn.Module, ending: str) -> None:

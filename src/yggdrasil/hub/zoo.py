@@ -27,7 +27,7 @@ def fallback(template: str) -> FolderLibrary:
     classes = {str(settings.get("diffusers")) for settings in graph.tasks.values()}
     for name, folder in zoo_models().items():
         library = FolderLibrary.open(folder)
-        if library.index().get("_class_name") in classes:
+        if library.pipeline_class() in classes:
             _log.warning(
                 "%s was given no weights: using %s, a small model of coloured shapes at 64x64. "
                 "Give pretrained='...' for a real one.",

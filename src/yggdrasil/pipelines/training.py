@@ -15,10 +15,11 @@ from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.rules import Mode
 from yggdrasil.core.runtime import Runtime
 from yggdrasil.core.templates import resolve_template
-from yggdrasil.hub.library import Library
+from yggdrasil.hub.library import FolderLibrary, Library
 from yggdrasil.hub.locate import locate
-from yggdrasil.pipelines.components import blocks_of, fill
+from yggdrasil.pipelines.components import blocks_of, check_files, fill
 from yggdrasil.pipelines.inference import InferencePipeline
+from yggdrasil.pipelines.models import graph_of, use_own_solver
 from yggdrasil.training.batches import Samples
 from yggdrasil.training.settings import TrainingSettings
 from yggdrasil.training.trainer import Trainer, TrainingObserver
@@ -84,14 +85,48 @@ class TrainingPipeline:
             **options: As for the constructor.
         """
         graph, _ = resolve_template(name)
-        graph.add_node("timesteps", timesteps).add_node("objective", objective)
         library = None if pretrained is None else locate(pretrained)
-        return cls(graph, library=library, **options)
+        return cls._open(graph, library, objective, timesteps, options)
 
     @classmethod
-    def from_pretrained(cls, model: str | os.PathLike[str], **options: Any) -> Self:
-        """Makes a pipeline that goes on training a model; options as for ``from_template``."""
-        return cls.from_template(options.pop("template", "sd15"), pretrained=model, **options)
+    def from_pretrained(
+        cls,
+        model: str | os.PathLike[str],
+        *,
+        objective: str = "objective/mse",
+        timesteps: str = "timesteps/uniform",
+        **options: Any,
+    ) -> Self:
+        """Makes a pipeline that goes on training a model, whose graph is found as for generating.
+
+        Args:
+            model: Zoo name, folder in Diffusers' layout, hub id, or a folder that
+                ``save_pretrained`` wrote.
+            objective: Type of the objective.
+            timesteps: Type of the block that says which timesteps are trained.
+            **options: As for the constructor.
+
+        Raises:
+            ModelError: The model is not there, damaged, or of a family without a template.
+        """
+        library = locate(model)
+        return cls._open(graph_of(library), library, objective, timesteps, options)
+
+    @classmethod
+    def _open(
+        cls,
+        graph: ComputeGraph,
+        library: FolderLibrary | None,
+        objective: str,
+        timesteps: str,
+        options: Mapping[str, Any],
+    ) -> Self:
+        if library is not None and not library.has_graph():
+            use_own_solver(graph, library)
+        graph.add_node("timesteps", timesteps).add_node("objective", objective)
+        pipeline = cls(graph, library=library, **options)
+        check_files(graph)
+        return pipeline
 
     def fit(
         self,
@@ -127,9 +162,15 @@ class TrainingPipeline:
     def trainer(
         self, settings: TrainingSettings, folder: Path, inputs: Mapping[str, str]
     ) -> Trainer:
-        """Makes the loop of a run without starting it; arguments as for ``fit``."""
-        for _, block in blocks_of(self.graph):
-            block.load() if block.slots() else None
+        """Makes the loop of a run without starting it; arguments as for ``fit``.
+
+        Raises:
+            ConfigError: A node that is to be trained has no weights, or settings do not fit.
+            ModelError: A component cannot be loaded.
+        """
+        blocks = [block for _, block in blocks_of(self.graph)]
+        for block in blocks:
+            block.load()
             block.requires_grad_(requires_grad=False).eval()
         modules = {name: self.graph.block(name) for name in self.train_nodes}
         for name, module in modules.items():
@@ -137,6 +178,7 @@ class TrainingPipeline:
                 raise ConfigError(f"Node {name!r} cannot be trained: it has no weights.")
 
         def loss(batch: Mapping[str, Any], generator: torch.Generator) -> Tensor:
+            _check_inputs(inputs, batch)
             values = {inputs[name]: value for name, value in batch.items() if name in inputs}
             outputs = self._runtime.run(
                 {**values, "generator": generator},
@@ -147,7 +189,10 @@ class TrainingPipeline:
             result: Tensor = outputs[self._loss]
             return result
 
-        return Trainer(loss, modules, settings, folder)
+        trainer = Trainer(loss, modules, settings, folder)
+        for block in blocks:
+            block.to(trainer.device)
+        return trainer
 
     def inference(self, **options: Any) -> InferencePipeline:
         """Gives a pipeline that generates with the same modules."""
@@ -162,4 +207,20 @@ def _check_nodes(graph: ComputeGraph, names: Sequence[str]) -> None:
             raise ConfigError(
                 f"train_nodes names {name!r}, which graph {graph.name!r} has not."
                 f"{nearest(name, graph.nodes)}"
+            )
+        use = graph.nodes[name].use
+        if use is not None:
+            raise ConfigError(
+                f"train_nodes names {name!r}, which has no weights of its own: it uses {use!r}. "
+                f"Train {use.partition('.')[0]!r}."
+            )
+    if len(set(names)) < len(names):
+        raise ConfigError(f"train_nodes names a node twice: {', '.join(names)}.")
+
+
+def _check_inputs(inputs: Mapping[str, str], batch: Mapping[str, Any]) -> None:
+    for name in inputs:
+        if name not in batch:
+            raise ConfigError(
+                f"inputs names {name!r}, which the samples do not have.{nearest(name, batch)}"
             )

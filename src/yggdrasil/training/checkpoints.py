@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -92,7 +93,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             state=state,
             random=load_file(path / "random.safetensors")["torch"],
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise ModelError(
             f"{path} is no whole checkpoint: {error}. Remove it to go on from the one before."
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import torch
@@ -30,13 +29,16 @@ def normalize_latents(vae: AutoencoderKL, pictures: Iterable[Tensor]) -> tuple[T
         The means and standard deviations that were folded in, one for each channel.
 
     Raises:
-        ConfigError: The autoencoder has no such convolutions.
+        ConfigError: The autoencoder has no such convolutions, or a channel does not vary; it is
+            not changed then.
     """
     inward, outward = vae.quant_conv, vae.post_quant_conv
     if inward is None or outward is None:
         raise ConfigError("normalize_latents needs an autoencoder with quant convolutions.")
     drawn = torch.cat([vae.encode(each).latent_dist.mean for each in pictures])
     mean, deviation = drawn.mean((0, 2, 3)), drawn.std((0, 2, 3))
+    if not bool((deviation.isfinite() & (deviation > 0)).all()):
+        raise ConfigError("A channel of the latents is the same everywhere; train for longer.")
     channels = len(mean)
     inward.weight[:channels] /= deviation[:, None, None, None]
     inward.bias[:channels] = (inward.bias[:channels] - mean) / deviation
@@ -45,6 +47,4 @@ def normalize_latents(vae: AutoencoderKL, pictures: Iterable[Tensor]) -> tuple[T
     outward.bias += outward.weight[:, :, 0, 0] @ mean
     outward.weight *= deviation[None, :, None, None]
     vae.register_to_config(scaling_factor=1.0, shift_factor=None)
-    if not math.isfinite(float(deviation.min())) or float(deviation.min()) == 0.0:
-        raise ConfigError("A channel of the latents is the same everywhere; train for longer.")
     return mean, deviation

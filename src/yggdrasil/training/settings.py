@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["EmaSettings", "OptimizerSettings", "ScheduleSettings", "TrainingSettings"]
 
 
+_Decay = Annotated[float, Field(ge=0, lt=1)]
+_Factor = Annotated[float, Field(ge=0)]
+
+
 class _Settings(BaseModel):
     """Settings are immutable, and a misspelt one is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class OptimizerSettings(_Settings):
@@ -27,10 +31,10 @@ class OptimizerSettings(_Settings):
     """
 
     lr: float = Field(default=1e-4, gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[_Decay, _Decay] = (0.9, 0.999)
     weight_decay: float = Field(default=0.01, ge=0)
     eps: float = Field(default=1e-8, gt=0)
-    lr_factors: dict[str, float] = Field(default_factory=dict)
+    lr_factors: dict[str, _Factor] = Field(default_factory=dict)
 
 
 class ScheduleSettings(_Settings):

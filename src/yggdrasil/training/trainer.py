@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -64,7 +65,9 @@ class Trainer:
         self._loss = loss
         self._settings = settings
         self._folder = folder
-        self._accelerator = Accelerator(mixed_precision=settings.precision)
+        # The precision is not told to Accelerate, which has one for the whole process: the phases
+        # of a recipe may differ.
+        self._accelerator = Accelerator()
         self._modules = dict(modules)
         self.parameters: dict[str, nn.Parameter] = {
             f"{node}.{name}": parameter
@@ -72,7 +75,7 @@ class Trainer:
             for name, parameter in module.named_parameters()
         }
         for module in modules.values():
-            module.to(self._accelerator.device).train().requires_grad_(requires_grad=True)
+            module.to(self.device).requires_grad_(requires_grad=True)
         optimizer = torch.optim.AdamW(
             [
                 {
@@ -101,6 +104,12 @@ class Trainer:
         self.step = 0
         self._seconds = 0.0
 
+    @property
+    def device(self) -> torch.device:
+        """Where the trained modules are, and batches are brought."""
+        device: torch.device = self._accelerator.device
+        return device
+
     def resume(self) -> bool:
         """Goes back to the latest checkpoint; says whether there was one.
 
@@ -113,13 +122,10 @@ class Trainer:
         checkpoint = read_checkpoint(path)
         self._restore_weights(path, checkpoint)
         self._optimizer.load_state_dict(_unpack(self._optimizer.state_dict(), checkpoint))
-        self._schedule.load_state_dict(dict(checkpoint.state["schedule"]))
-        if self._average is not None and checkpoint.average is not None:
-            state = checkpoint.state["average"]
-            self._average.optimization_step = int(state["optimization_step"])
-            self._average.shadow_params = [
-                checkpoint.average[name].to(self._accelerator.device) for name in self.parameters
-            ]
+        # The functions are those of the settings; a checkpoint holds none.
+        functions = [None] * len(self._optimizer.param_groups)
+        self._schedule.load_state_dict({**checkpoint.state["schedule"], "lr_lambdas": functions})
+        self._restore_average(checkpoint)
         torch.set_rng_state(checkpoint.random)
         self.step = checkpoint.step
         self._seconds = float(checkpoint.state["seconds"])
@@ -138,9 +144,27 @@ class Trainer:
             samples: The data.
             observers: Who is told of each step.
             until: Stop after this many steps in all; a later call goes on.
+
+        Raises:
+            ConfigError: There are no samples.
+            ModelError: The loss or its gradient is no finite number.
         """
         settings = self._settings
-        last = min(settings.steps, until or settings.steps)
+        last = settings.steps if until is None else min(settings.steps, until)
+        if not len(samples):
+            raise ConfigError("The dataset has no samples: give at least one.")
+        for module in self._modules.values():
+            module.train()
+        try:
+            self._take_steps(samples, observers, last)
+        finally:
+            for module in self._modules.values():
+                module.eval()
+
+    def _take_steps(
+        self, samples: Samples, observers: tuple[TrainingObserver, ...], last: int
+    ) -> None:
+        settings = self._settings
         self._folder.mkdir(parents=True, exist_ok=True)
         stream = batches(
             samples,
@@ -200,22 +224,19 @@ class Trainer:
         generator = torch.Generator().manual_seed(
             (self._settings.seed * 1_000_003 + self.step) % 2**63
         )
-        with self._accelerator.autocast():
-            loss = self._loss(batch, generator)
-        if not torch.isfinite(loss):
-            raise ModelError(
-                f"The loss of step {self.step + 1} is {loss.item()}. Lower the learning rate "
-                f"({self._settings.optimizer.lr}), or clip gradients; the latest checkpoint in "
-                f"{self._folder} is whole."
-            )
+        here = {
+            name: value.to(self.device) if isinstance(value, Tensor) else value
+            for name, value in batch.items()
+        }
+        bf16 = self._settings.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            loss = self._loss(here, generator)
+        self._check_finite("loss", loss)
         self._accelerator.backward(loss)
-        norm = 0.0
-        if self._settings.max_grad_norm is not None:
-            norm = float(
-                self._accelerator.clip_grad_norm_(
-                    list(self.parameters.values()), self._settings.max_grad_norm
-                )
-            )
+        # An infinite bound clips nothing, and the norm is worth knowing.
+        bound = self._settings.max_grad_norm or math.inf
+        norm = self._accelerator.clip_grad_norm_(list(self.parameters.values()), bound)
+        self._check_finite("gradient's norm", norm)
         lr = self._schedule.get_last_lr()[0]
         self._optimizer.step()
         self._optimizer.zero_grad()
@@ -228,9 +249,29 @@ class Trainer:
             step=self.step,
             loss=loss.item(),
             lr=lr,
-            grad_norm=norm,
+            grad_norm=float(norm),
             seconds=round(self._seconds, 3),
         )
+
+    def _check_finite(self, what: str, value: Tensor) -> None:
+        """Stops a run before it spoils weights that a checkpoint would then hold."""
+        if not torch.isfinite(value):
+            raise ModelError(
+                f"The {what} of step {self.step + 1} is {value.item()}. Lower the learning rate "
+                f"({self._settings.optimizer.lr}), or clip gradients; the latest checkpoint in "
+                f"{self._folder} is whole."
+            )
+
+    def _restore_average(self, checkpoint: Checkpoint) -> None:
+        if self._average is None:
+            return
+        if checkpoint.average is None:  # it is wanted from here on
+            shadows = [parameter.detach().clone() for parameter in self.parameters.values()]
+        else:
+            state = checkpoint.state["average"]
+            self._average.optimization_step = int(state["optimization_step"])
+            shadows = [checkpoint.average[name].to(self.device) for name in self.parameters]
+        self._average.shadow_params = shadows
 
     def _restore_weights(self, path: Path, checkpoint: Checkpoint) -> None:
         mine, saved = set(self.parameters), set(checkpoint.weights)

@@ -1,0 +1,70 @@
+"""From a model to its graph."""
+
+from __future__ import annotations
+
+from yggdrasil.core.errors import InputError
+from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.templates import resolve_template
+from yggdrasil.hub.families import template_for
+from yggdrasil.hub.library import FolderLibrary, Library
+
+__all__ = ["graph_of", "use_own_solver", "use_solver"]
+
+
+def graph_of(library: FolderLibrary) -> ComputeGraph:
+    """Makes the graph that a model was saved with, or that of its family.
+
+    Args:
+        library: The model.
+
+    Raises:
+        ModelError: Its family has no template.
+        GraphFileError: Its graph file makes no graph.
+    """
+    if library.has_graph():
+        return ComputeGraph.from_yaml(library.graph_file)
+    template, _ = template_for(library.pipeline_class(), library.describe())
+    return resolve_template(template)[0]
+
+
+def use_solver(graph: ComputeGraph, solver: str) -> None:
+    """Puts a solver in the place of a graph's only one.
+
+    Args:
+        graph: It is changed.
+        solver: Such as ``solver/euler``.
+
+    Raises:
+        InputError: The graph has not exactly one solver.
+        RegistryError: There is no such solver.
+    """
+    nodes = _solver_nodes(graph)
+    if len(nodes) != 1:
+        raise InputError(
+            f"solver={solver!r} is for a graph with one solver; this one has {len(nodes)}. Use "
+            "graph.replace_node(name, type)."
+        )
+    if graph.block(nodes[0]).type_name != solver:
+        graph.replace_node(nodes[0], solver)
+
+
+def use_own_solver(graph: ComputeGraph, library: Library) -> None:
+    """Puts in the solver that a model comes with, if it comes with one.
+
+    Args:
+        graph: It is changed; one with several solvers is left as it is.
+        library: The model.
+
+    Raises:
+        ConfigError: No solver drives the model's scheduler.
+    """
+    scheduler = library.scheduler_class()
+    if scheduler is None or len(_solver_nodes(graph)) != 1:
+        return
+    from yggdrasil.blocks.solver.catalog import solver_type_for  # noqa: PLC0415 - imports Diffusers
+
+    use_solver(graph, solver_type_for(scheduler))
+
+
+def _solver_nodes(graph: ComputeGraph) -> list[str]:
+    return [name for name in graph.nodes if graph.role(name) == "solver"]
