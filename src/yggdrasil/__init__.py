@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from yggdrasil.core.ports import op
     from yggdrasil.core.registry import register_block
     from yggdrasil.core.stage import AbstractStage
+    from yggdrasil.core.template_sources import register_template
     from yggdrasil.pipelines.inference import InferencePipeline
     from yggdrasil.pipelines.training import TrainingPipeline
 
@@ -33,6 +34,7 @@ __all__ = [
     "__version__",
     "op",
     "register_block",
+    "register_template",
 ]
 
 _HOMES = {
@@ -43,6 +45,7 @@ _HOMES = {
     "TrainingPipeline": "yggdrasil.pipelines.training",
     "op": "yggdrasil.core.ports",
     "register_block": "yggdrasil.core.registry",
+    "register_template": "yggdrasil.core.template_sources",
 }
 
 search_package("yggdrasil.blocks")

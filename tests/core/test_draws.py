@@ -79,7 +79,7 @@ def test_every_pair_is_looked_at_and_not_only_neighbours():
     graph.add_node("mid", Join()).add_node("join", Join())
     graph.connect("a", "mid.a").connect("c", "mid.b").connect("mid", "b.x")
     graph.connect("a", "join.a").connect("b", "join.b").connect("c", "join.c")
-    with pytest.raises(InputError, match="a.run and c.run"):
+    with pytest.raises(InputError, match=r"a.run and c.run"):
         order(graph)
 
 
@@ -142,7 +142,7 @@ def test_draws_of_two_stages_are_ordered_by_the_outer_list():
         inner = ComputeGraph(name).add_node("d", Draw()).expose_output(name, "d")
         graph.add_stage(name, inner)
     graph.connect("one.run.one", "join.a").connect("two.run.two", "join.b")
-    with pytest.raises(InputError, match="one.d.run and two.d.run"):
+    with pytest.raises(InputError, match=r"one.d.run and two.d.run"):
         order(graph)
     graph.draws = ("two.d.run", "one.d.run")
     assert order(graph) == ["two.d.run", "one.d.run"]

@@ -118,7 +118,7 @@ def test_an_alias_of_one_op_has_that_op_alone():
     assert graph.block("again") is graph.block("vae")
     assert graph.role("again") == "other"
     graph.add_node("wrong", use="vae.decodes")
-    with pytest.raises(GraphError, match="no op 'decodes'. Did you mean 'decode'"):
+    with pytest.raises(GraphError, match=r"no op 'decodes'. Did you mean 'decode'"):
         graph.ops("wrong")
 
 
@@ -132,3 +132,9 @@ def test_ports_that_take_many_are_fed_several_times_by_hand():
     # By the nodes' order, whatever their names and however they were connected: ((c)*3 + b)*3 + a.
     result = Runtime(graph).run({"x": one(1)}, ["gather.run"])["gather.run"]
     assert torch.equal(result, one((1 * 3 + 2) * 3 + 3))
+
+
+def test_aliases_in_a_circle_are_no_endless_search():
+    graph = ComputeGraph().add_node("a", use="b").add_node("b", use="a")
+    with pytest.raises(GraphError, match="in a circle: a -> b -> a"):
+        graph.block("a")

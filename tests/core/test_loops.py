@@ -107,7 +107,9 @@ def test_splices_stand_in_order_on_the_carried_edge():
 def test_a_cycle_without_a_state_is_no_loop():
     graph = ComputeGraph("ring").add_node("a", "toy/mix").add_node("b", "toy/mix")
     graph.connect("a", "b.b").connect("b", "a.b")
-    with pytest.raises(LoopError, match=r"cycle that no solver's state closes: a.run, b.run.*disco"):
+    with pytest.raises(
+        LoopError, match=r"cycle that no solver's state closes: a.run, b.run.*disco"
+    ):
         Runtime(graph).plan({"a": one(1)}, ["a.run"])
 
 
@@ -133,7 +135,7 @@ def test_a_cycle_within_a_loop_is_refused():
     graph.connect("a", "b.b").connect("b", "a.b")
     graph.add_node("any", PassOn()).connect("a.run", "any.x").connect("any.run", "net.sample")
     graph.expose_output("latents", "solver.finish")
-    with pytest.raises(LoopError, match="cycle inside the loop of solver.tick"):
+    with pytest.raises(LoopError, match=r"cycle inside the loop of solver.tick"):
         Runtime(graph).plan(given())
 
 

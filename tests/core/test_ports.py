@@ -135,21 +135,6 @@ def test_a_kind_in_a_kind_is_the_outer_one():
     assert list(ports.outputs) == ["noted"]
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: _unannotated(), "annotate 'x' with its type or kind"),
-        (lambda: _no_return(), "annotate what it returns; a NamedTuple for several outputs"),
-        (lambda: _star(), r"takes \*things: name each input, or use Many"),
-        (lambda: _keywords(), r"takes \*options: name each input"),
-        (lambda: _hidden(), "import the name at module level, not under TYPE_CHECKING"),
-    ],
-)
-def test_what_cannot_be_read_is_said(make, message):
-    with pytest.raises(PortError, match=message):
-        make()().ops()
-
-
 def _unannotated():
     class Bad(AbstractBaseBlock):
         @op
@@ -188,3 +173,18 @@ def _hidden():
         def run(self, x: Fraction) -> int: ...
 
     return Bad
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_unannotated, "annotate 'x' with its type or kind"),
+        (_no_return, "annotate what it returns; a NamedTuple for several outputs"),
+        (_star, r"takes \*things: name each input, or use Many"),
+        (_keywords, r"takes \*options: name each input"),
+        (_hidden, "import the name at module level, not under TYPE_CHECKING"),
+    ],
+)
+def test_what_cannot_be_read_is_said(make, message):
+    with pytest.raises(PortError, match=message):
+        make()().ops()

@@ -1,4 +1,4 @@
-"""Whatever the order of edits and whatever the graph: the same plan, and the numbers of a reference."""
+"""Whatever the order of edits: the same plan. Whatever the graph: the numbers of a reference."""
 
 from __future__ import annotations
 
@@ -93,12 +93,18 @@ def test_equal_graphs_give_equal_text(names):
 # -- random graphs against a reference -----------------------------------------------------------
 
 KINDS = {"add": Add, "double": Double, "split": Split, "mix": Mix, "gather": Gather}
-INPUTS = {"add": ["x"], "double": ["x"], "split": ["x"], "mix": ["a", "b", "c"], "gather": ["parts"]}
+INPUTS = {
+    "add": ["x"],
+    "double": ["x"],
+    "split": ["x"],
+    "mix": ["a", "b", "c"],
+    "gather": ["parts"],
+}
 
 
 @st.composite
 def dags(draw):
-    """Nodes ``(kind, {port: [source, ...]})``; a source is an earlier ``(node, output)`` or None."""
+    """Nodes ``(kind, {port: [source, ...]})``; a source is an earlier ``(node, output)``."""
     nodes = []
     for place in range(draw(st.integers(1, 12))):
         kind = draw(st.sampled_from(list(KINDS)))
@@ -110,7 +116,11 @@ def dags(draw):
         ports = {}
         for port in INPUTS[kind]:
             if kind == "gather":
-                ports[port] = draw(st.lists(st.sampled_from(sources), unique=True, max_size=4)) if sources else []
+                ports[port] = (
+                    draw(st.lists(st.sampled_from(sources), unique=True, max_size=4))
+                    if sources
+                    else []
+                )
             elif port in "bc":
                 ports[port] = [draw(st.sampled_from([None, *sources]))]
             else:

@@ -8,10 +8,13 @@ import torch
 
 from tests.core.graphs import chain, diffusion, one, seeded
 from tests.core.toys import Add, Double, TooFew
+from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.cache import ValueCache
+from yggdrasil.core.component import Component
 from yggdrasil.core.cycles import strongly_connected
 from yggdrasil.core.errors import ExecutionError, InputError
 from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.ports import op
 from yggdrasil.core.runtime import Runtime
 
 
@@ -77,9 +80,11 @@ def test_threads_may_share_a_cache():
 
     def work(runtime):
         for _ in range(10):
-            for seed in range(5):
-                if not torch.equal(runtime.run(_call(seed))["image"], expected[seed]):
-                    wrong.append(seed)
+            wrong.extend(
+                seed
+                for seed in range(5)
+                if not torch.equal(runtime.run(_call(seed))["image"], expected[seed])
+            )
 
     threads = [threading.Thread(target=work, args=(runtime,)) for runtime in runtimes]
     for thread in threads:
@@ -103,3 +108,23 @@ def test_the_wiring_of_training_differs():
     assert runtime.wiring("denoise").mode == "denoise"
     assert runtime.wiring("corrupt").mode == "corrupt"
     assert runtime.wiring("corrupt") is runtime.wiring("corrupt")
+
+
+def test_a_component_given_anew_changes_the_facts():
+    class Wide(AbstractBaseBlock):
+        table = Component(dict)
+
+        @op(fact=True)
+        def width(self) -> int:
+            return self.table["width"]
+
+        @op
+        def fill(self, width: int) -> list:
+            return [0] * width
+
+    block = Wide().give(table={"width": 2})
+    graph = ComputeGraph().add_node("wide", block).connect("wide.width", "wide.fill.width")
+    runtime = Runtime(graph)
+    assert runtime.run({}, ["wide.fill"]) == {"wide.fill": [0, 0]}
+    block.give(table={"width": 3})
+    assert runtime.run({}, ["wide.fill"]) == {"wide.fill": [0, 0, 0]}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.core.graphs import chain, diffusion, one, seeded
-from tests.core.toys import Add, AsNumber, Double, Mix, calls, ran
+from tests.core.toys import Add, AsNumber, Double, Mix, Weigh, calls, ran
 from yggdrasil.core.cache import ValueCache
 from yggdrasil.core.errors import (
     ConnectError,
@@ -128,7 +128,9 @@ def test_stages_within_stages():
     inner = ComputeGraph("inner").add_stage("add", stage(Add(), "sum", number="x"))
     inner.expose_output("sum", "add.sum")
     graph = ComputeGraph("outer").add_stage("inner", inner)
-    graph.add_stage("double", stage(Double(), "image", sum="x")).expose_output("image", "double.image")
+    graph.add_stage("double", stage(Double(), "image", sum="x")).expose_output(
+        "image", "double.image"
+    )
     runtime = Runtime(graph)
     assert runtime.run({"number": one(1)})["image"].item() == 4
     assert runtime.run({"inner.add.number": one(2)})["image"].item() == 6
@@ -181,9 +183,11 @@ def test_parameters_of_stages_are_found():
 def test_wrong_names_at_stages_are_refused():
     graph = ComputeGraph("pipe").add_stage("base", diffusion())
     runtime = Runtime(graph)
-    with pytest.raises(UnknownInputError, match="no input 'base.promt'. Did you mean 'base.prompt'"):
+    with pytest.raises(
+        UnknownInputError, match=r"no input 'base.promt'. Did you mean 'base.prompt'"
+    ):
         runtime.run({"base.promt": 1}, ["base.latents"])
-    with pytest.raises(UnknownOutputError, match="'base.latent'. Did you mean 'base.latents'"):
+    with pytest.raises(UnknownOutputError, match=r"'base.latent'. Did you mean 'base.latents'"):
         runtime.run({"prompt": "a"}, ["base.latent"])
     with pytest.raises(ConnectError, match="node 'base' of graph 'pipe' has no such output"):
         graph.connect("base.pictures", "base.init_image")
@@ -193,3 +197,31 @@ def test_exposed_inputs_of_the_outer_graph_lead_into_stages():
     graph = ComputeGraph("pipe").add_stage("one", stage(Add(), "a", number="x"))
     graph.expose_input("start", "one.number").expose_output("a", "one.a")
     assert Runtime(graph).run({"start": one(4)})["a"].item() == 5
+
+
+def test_an_output_that_a_stage_no_longer_has_is_named():
+    inner = chain(Add(), Double()).expose_output("out", "n1").expose_output("other", "n0")
+    graph = ComputeGraph("outer").add_stage("stage", inner).expose_output("out", "stage.out")
+    inner.remove_node("n1")
+    with pytest.raises(ConnectError, match=r"Stage 'stage' has no output 'out' any more.*'other'"):
+        Runtime(graph).run({"x": one(1)})
+
+
+def test_nodes_of_a_stage_may_have_any_name():
+    inner = ComputeGraph().add_node("double", Double()).add_node("train", Add())
+    inner.add_node("config", "toy/weigh").connect("double", "train").connect("train", "config")
+    graph = ComputeGraph().add_stage("stage", inner.expose_output("out", "config"))
+    assert Runtime(graph).run({"x": one(1)}, ["stage.out"])["stage.out"].item() == 6
+    assert len(list(graph.block("stage").parameters())) == 1
+
+
+def test_a_stage_holds_the_weights_of_nodes_that_were_added_later():
+    inner = ComputeGraph("inner")
+    held = AbstractStage.of(inner)
+    assert list(held.parameters()) == []
+    inner.add_node("late", Weigh())
+    assert len(list(held.parameters())) == len(list(Weigh().parameters())) > 0
+    held.to(torch.float64)
+    assert all(p.dtype == torch.float64 for p in inner.block("late").parameters())
+    inner.remove_node("late")
+    assert list(held.parameters()) == []

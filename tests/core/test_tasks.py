@@ -54,12 +54,16 @@ def test_none_is_not_given():
 
 
 def test_an_unknown_argument_is_named_with_the_nearest():
-    with pytest.raises(UnknownInputError, match=r"takes no argument 'promt'. Did you mean 'prompt'"):
+    with pytest.raises(
+        UnknownInputError, match=r"takes no argument 'promt'. Did you mean 'prompt'"
+    ):
         ALL["txt2img"].bind({"promt": "a"})
 
 
 def test_an_argument_of_another_task_says_of_which():
-    with pytest.raises(UnknownInputError, match=r"no argument 'image'. Task 'img2img' or 'inpaint'"):
+    with pytest.raises(
+        UnknownInputError, match=r"no argument 'image'. Task 'img2img' or 'inpaint'"
+    ):
         ALL["txt2img"].bind({"image": 1}, others=ALL.values())
 
 
@@ -93,7 +97,10 @@ def test_what_the_graph_does_not_have_is_left_out_of_defaults():
         ({"takes": "prompt"}, "'takes' is 'prompt'; it must be a list of names"),
         ({"takes": [1]}, "must be a list of names"),
         ({"arguments": ["a"]}, "'arguments' is .*; it must be a mapping"),
-        ({"takes": ["image"], "requires": ["imag"]}, "'requires' names 'imag'.*Did you mean 'image'"),
+        (
+            {"takes": ["image"], "requires": ["imag"]},
+            "'requires' names 'imag'.*Did you mean 'image'",
+        ),
         ({"takes": ["a"], "defaults": {"b": 1}}, "'defaults' names 'b', which is not in 'takes'"),
         ({"takes": ["a"], "arguments": {"a": 1}}, "'a' is mapped to 1; it must be the name"),
         ({"diffusers": 3}, "'diffusers' is 3; it must be a string"),
@@ -123,7 +130,7 @@ def test_the_task_is_chosen_by_what_is_given(call, name):
 def test_a_task_is_chosen_by_name():
     assert choose_task(TASKS, "inpaint", {}).name == "inpaint"
     assert choose_task({}, None, {"x": 1}) is None
-    with pytest.raises(UnknownInputError, match="no task 'inpain'. Did you mean 'inpaint'"):
+    with pytest.raises(UnknownInputError, match=r"no task 'inpain'. Did you mean 'inpaint'"):
         choose_task(TASKS, "inpain", {})
 
 

@@ -132,9 +132,9 @@ def test_what_no_node_gives_is_said():
 
 def test_unknown_names_are_refused_with_the_nearest():
     runtime = Runtime(diffusion())
-    with pytest.raises(UnknownInputError, match="no input 'promt'. Did you mean 'prompt'"):
+    with pytest.raises(UnknownInputError, match=r"no input 'promt'. Did you mean 'prompt'"):
         runtime.plan({"promt": "a"})
-    with pytest.raises(UnknownOutputError, match="no output 'imag'. Did you mean 'image'"):
+    with pytest.raises(UnknownOutputError, match=r"no output 'imag'. Did you mean 'image'"):
         runtime.plan({"prompt": "a"}, ["imag"])
     with pytest.raises(UnknownOutputError, match="exposes no output: name what you want"):
         Runtime(chain(Add())).plan({"x": one(1)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -281,7 +282,7 @@ class Guidance(AbstractBaseBlock):
 
     def check_inputs(self, op: str, known: Mapping[str, Any]) -> None:
         scale = known.get("scale", 2.0)
-        if scale != scale:
+        if math.isnan(scale):
             raise InputError("scale is NaN: give a number.")
 
     def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
@@ -294,7 +295,9 @@ class Source(AbstractBaseBlock):
     role: ClassVar[str] = "source"
 
     @op
-    def sample(self, shape: Annotated[int, Kind("width")], generator: Generator | None = None) -> Noise:
+    def sample(
+        self, shape: Annotated[int, Kind("width")], generator: Generator | None = None
+    ) -> Noise:
         calls.append("noise")
         return torch.randn(shape, generator=generator)
 

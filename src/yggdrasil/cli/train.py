@@ -94,9 +94,9 @@ class _Evaluation:
         line: dict[str, Any] = {"step": report["step"], "seconds": report["seconds"]}
         for name, kept_out in (("seen", False), ("kept_out", True)):
             result = measure_adherence(
-                lambda prompts: pipe(
-                    prompts, seed=0, num_inference_steps=20, guidance_scale=5.0
-                ).images,
+                lambda prompts: (
+                    pipe(prompts, seed=0, num_inference_steps=20, guidance_scale=5.0).images
+                ),
                 _PROMPTS,
                 kept_out=kept_out,
             )

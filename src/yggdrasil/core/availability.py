@@ -8,7 +8,14 @@ from typing import Any
 
 from yggdrasil.core.errors import UnknownInputError, nearest
 from yggdrasil.core.facts import declined
-from yggdrasil.core.wiring import FromConstant, FromInput, FromPort, Source, Vertex, Wiring
+from yggdrasil.core.wiring import (
+    Candidates,
+    FromConstant,
+    FromPort,
+    Source,
+    Vertex,
+    Wiring,
+)
 
 __all__ = ["available_vertices", "can_be_had", "direct_ports", "fill_defaults"]
 
@@ -81,40 +88,35 @@ def available_vertices(
     """
     missing: dict[Vertex, int] = {}
     waiting: dict[Vertex, list[tuple[Vertex, str]]] = {}
-    ready: deque[Vertex] = deque()
     for vertex, ports in wiring.inputs.items():
         if declined(wiring, vertex):
             continue
-        count = 0
+        missing[vertex] = 0
         for name, candidates in ports.items():
-            if not candidates.port.required or (vertex, name) in direct:
-                continue
-            sources = [source for choice in candidates.choices for source in choice]
-            if any(
-                isinstance(source, FromConstant)
-                or (isinstance(source, FromInput) and source.name in given)
-                for source in sources
-            ):
-                continue
-            count += 1
-            for source in sources:
-                if isinstance(source, FromPort):
-                    waiting.setdefault(source.vertex, []).append((vertex, name))
-        missing[vertex] = count
-        if not count:
-            ready.append(vertex)
+            if (vertex, name) not in direct and _is_open(candidates, given):
+                missing[vertex] += 1
+                for source in (source for choice in candidates.choices for source in choice):
+                    if isinstance(source, FromPort):
+                        waiting.setdefault(source.vertex, []).append((vertex, name))
+    ready = deque(vertex for vertex, count in missing.items() if not count)
     available: set[Vertex] = set()
     satisfied: set[tuple[Vertex, str]] = set()
     while ready:
         vertex = ready.popleft()
         available.add(vertex)
-        for target in waiting.get(vertex, ()):
-            if target not in satisfied:
-                satisfied.add(target)
-                missing[target[0]] -= 1
-                if not missing[target[0]]:
-                    ready.append(target[0])
+        for target in set(waiting.get(vertex, ())) - satisfied:
+            satisfied.add(target)
+            missing[target[0]] -= 1
+            if not missing[target[0]]:
+                ready.append(target[0])
     return available
+
+
+def _is_open(candidates: Candidates, given: Container[str]) -> bool:
+    """Says whether an input must be had and no input of the call or default gives it."""
+    return candidates.port.required and not any(
+        can_be_had(source, given, ()) for choice in candidates.choices for source in choice
+    )
 
 
 def can_be_had(source: Source, given: Container[str], available: Container[Vertex]) -> bool:

@@ -39,6 +39,9 @@ class AbstractBaseBlock(nn.Module, ABC):
         inner_graph: The graph that a stage wraps; None for every other block.
         type_name: The registered name, ``role/name``; set by ``register_block``.
         version: Raised whenever the same inputs give other numbers; part of cache keys.
+        sources: Where each filled slot's component comes from.
+        placement: Device and dtype that components have, or get when they are loaded.
+        components_version: Grows whenever a slot is filled anew, since facts may then change.
     """
 
     role: ClassVar[str] = "block"
@@ -47,6 +50,7 @@ class AbstractBaseBlock(nn.Module, ABC):
     version: ClassVar[int] = 1
 
     _config: dict[str, Any]
+    components_version: int
     sources: dict[str, ComponentSource]
     placement: tuple[torch.device | None, torch.dtype | None] | None
 
@@ -57,6 +61,7 @@ class AbstractBaseBlock(nn.Module, ABC):
         self._config = _bind(cls, args, kwargs)
         self.sources = {}
         self.placement = None
+        self.components_version = 0
         return self
 
     @property
@@ -91,6 +96,7 @@ class AbstractBaseBlock(nn.Module, ABC):
             self._check_slot(name)
             self.sources[name] = Given(value)
             setattr(self, name, value)
+        self.components_version += 1
         return self
 
     def load_from(self, **sources: ComponentSource) -> Self:
@@ -107,6 +113,7 @@ class AbstractBaseBlock(nn.Module, ABC):
             self._modules.pop(name, None)
             self.__dict__.pop(name, None)
             self.sources[name] = source
+        self.components_version += 1
         return self
 
     def component_config(self, name: str) -> Mapping[str, Any]:
@@ -185,7 +192,10 @@ class AbstractBaseBlock(nn.Module, ABC):
         In-place changes through ``parameter.data`` leave no trace in PyTorch and are not seen.
         """
         tensors = (*self.parameters(), *self.buffers())
-        return tuple((serial_of(each), each._version, each.data_ptr()) for each in tensors)
+        return tuple(
+            (serial_of(each), each._version, each.data_ptr())  # noqa: SLF001 - PyTorch's counter
+            for each in tensors
+        )
 
     def extra_repr(self) -> str:
         """Shows the configuration in ``repr``."""

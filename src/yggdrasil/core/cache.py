@@ -138,7 +138,7 @@ def _parts(value: object) -> Iterator[object]:
 def _mark(part: object) -> object:
     """Gives what changes when a part is written to."""
     if isinstance(part, Tensor):
-        return (id(part), part._version)
+        return (id(part), part._version)  # noqa: SLF001 - PyTorch's only counter of writes
     if isinstance(part, tuple | list | Mapping):
         return len(part)
     if dataclasses.is_dataclass(part):

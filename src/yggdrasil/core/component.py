@@ -45,11 +45,11 @@ class Given:
 
     value: Any
 
-    def load(self, slot: Component[Any]) -> object:  # noqa: ARG002 - protocol
+    def load(self, slot: Component[Any]) -> object:
         """Gives the object itself: nothing is copied."""
         return self.value
 
-    def config(self, slot: Component[Any]) -> Mapping[str, Any]:  # noqa: ARG002 - protocol
+    def config(self, slot: Component[Any]) -> Mapping[str, Any]:
         """Gives the object's own ``config``, as a mapping."""
         config = getattr(self.value, "config", None)
         if config is None:
@@ -119,7 +119,8 @@ class Component(Generic[T]):
         if block is None:
             return self
         with self._lock:
-            held = block._modules.get(self.name, block.__dict__.get(self.name))
+            modules = block._modules  # noqa: SLF001 - where nn.Module keeps what setattr gave it
+            held = modules.get(self.name, block.__dict__.get(self.name))
             if held is not None:
                 found: T = held  # of the slot's own class: give and load put nothing else there
                 return found

@@ -10,7 +10,9 @@ __all__ = ["strongly_connected"]
 V = TypeVar("V", bound=Hashable)
 
 
-def strongly_connected(edges: Mapping[V, Iterable[V]]) -> list[tuple[V, ...]]:
+def strongly_connected(  # noqa: C901 - the algorithm is one piece
+    edges: Mapping[V, Iterable[V]],
+) -> list[tuple[V, ...]]:
     """Gives the strongly connected components of a directed graph.
 
     Args:

@@ -71,8 +71,8 @@ def execute(
         cache: Values of earlier runs; not used with gradients.
         gradients: Whether PyTorch records what is needed for a backward pass.
         observers: Who is told of calls and steps.
-        changes_values: Whether an observer may replace values or stop a loop, so that loops cannot be
-            cached.
+        changes_values: Whether an observer may replace values or stop a loop, so that loops
+            cannot be cached.
         cancelled: Asked between calls and steps; true ends the run.
 
     Returns:
@@ -250,7 +250,7 @@ class _Run:
         for (_, slot), value in zip(call.results, result, strict=True):
             self.values[slot] = value
 
-    def _invoke(self, call: Call) -> Any:  # noqa: ANN401 - whatever the op returns
+    def _invoke(self, call: Call) -> Any:
         values = self.values
         arguments = {
             port: values[slot] if isinstance(slot, int) else tuple(values[each] for each in slot)

@@ -68,9 +68,9 @@ def _find(wiring: Wiring, text: str) -> Iterator[tuple[Vertex, str]]:
         node = wiring.nodes[vertex.node]
         if head in (vertex.node, str(vertex)):
             by_node.append((vertex, port))
-        for name in (node.role, node.type_name):
-            if name and head in (name, f"{name}.{vertex.op}"):
-                by_role.append((vertex, port))
+        names = [name for name in (node.role, node.type_name) if name]
+        if any(head in (name, f"{name}.{vertex.op}") for name in names):
+            by_role.append((vertex, port))
     yield from sorted(by_node or by_role)
 
 
@@ -99,8 +99,10 @@ class _View:
         if not self._open:
             head += f", given {', '.join(sorted(self._given)) or 'nothing'}"
         lines = [f"{head}:", *self._lines(vertex, candidates)]
-        for choice in candidates.carried[:1]:
-            lines.append(f"  from the second step on: {_show(choice)} (carried by the loop)")
+        lines += [
+            f"  from the second step on: {_show(choice)} (carried by the loop)"
+            for choice in candidates.carried[:1]
+        ]
         if vertex not in self._available:
             lines.append(f"  {vertex} itself cannot run: another required input is missing.")
         return "\n".join(lines)

@@ -25,7 +25,7 @@ def digest(*parts: bytes) -> bytes:
     return state.digest()
 
 
-def fingerprint(value: Any) -> bytes | None:
+def fingerprint(value: Any) -> bytes | None:  # noqa: PLR0911 - one return for each sort of value
     """Hashes a value by its content.
 
     Args:

@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.declaration import Edge, Node
-from yggdrasil.core.errors import ConnectError, GraphError, nearest
 from yggdrasil.core.edges import resolve_edge, sole
+from yggdrasil.core.errors import ConnectError, GraphError, nearest
 from yggdrasil.core.graph_views import GraphViews
 from yggdrasil.core.ports import OpSpec
 from yggdrasil.core.references import PortRef, find_inputs, find_outputs
@@ -88,11 +88,19 @@ class ComputeGraph(GraphViews):
         """Gives the block of a node, through an alias too.
 
         Raises:
-            GraphError: There is no such node.
+            GraphError: There is no such node, or aliases use each other.
         """
         node = self._node(name)
-        if node.use is not None:
-            return self.block(node.use.partition(".")[0])
+        trail = [name]
+        while node.use is not None:
+            used = node.use.partition(".")[0]
+            if used in trail:
+                raise GraphError(
+                    f"Nodes of graph {self.name!r} use each other in a circle: "
+                    f"{' -> '.join((*trail, used))}. One of them must have a type."
+                )
+            trail.append(used)
+            node = self._node(used)
         assert node.block is not None  # noqa: S101 - add_node gives a node either a block or a use
         return node.block
 

@@ -18,13 +18,14 @@ from yggdrasil.core.validation import validate
 __all__ = ["GraphViews"]
 
 G = TypeVar("G", bound=GraphBuilder)
+"""A class that mixes this one in: by itself it has no nodes, so ``Self`` would not do."""
 
 
 class GraphViews:
     """The methods of a graph that read it or make one, and edit nothing."""
 
     @classmethod
-    def from_yaml(cls: type[G], source: str | os.PathLike[str]) -> G:
+    def from_yaml(cls: type[G], source: str | os.PathLike[str]) -> G:  # noqa: PYI019 - see G
         """Reads a graph from a graph file.
 
         Args:
@@ -36,7 +37,7 @@ class GraphViews:
         return from_yaml(source, cls)
 
     @classmethod
-    def from_template(cls: type[G], name: str, **overrides: Any) -> G:
+    def from_template(cls: type[G], name: str, **overrides: Any) -> G:  # noqa: PYI019 - see G
         """Makes the graph of a template.
 
         Args:

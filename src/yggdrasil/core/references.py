@@ -66,7 +66,7 @@ def _find(graph: _HasOps, text: str, side: Literal["inputs", "outputs"]) -> list
         found = refs
     else:
         # ``node.x`` is the op x if there is one (with all its ports), else every port called x.
-        found = [ref for ref in refs if f"{ref.op}.{ref.port}" == rest or ref.op == rest]
+        found = [ref for ref in refs if rest in (f"{ref.op}.{ref.port}", ref.op)]
         found = found or [ref for ref in refs if ref.port == rest]
     if not found:
         names = {f"{ref.op}.{ref.port}" for ref in refs} | {ref.op for ref in refs}

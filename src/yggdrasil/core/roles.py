@@ -216,8 +216,8 @@ class AbstractSolver(AbstractBaseBlock):
     """The update rule that turns noise into a sample, and its schedule.
 
     The state is an immutable record: ``start`` makes it, ``tick`` reads off it what the model
-    needs, ``step`` gives the next one, ``done`` tells the end, ``finish`` reads the result. Stepping
-    twice from one state gives equal bits.
+    needs, ``step`` gives the next one, ``done`` tells the end, ``finish`` reads the result.
+    Stepping twice from one state gives equal bits.
 
     Further ops by convention: ``start(...)``, ``tick(state)``, ``step(state, model_output, ...)``,
     ``renoise(state, latents, noise)``, and for training ``corrupt`` and ``target``.

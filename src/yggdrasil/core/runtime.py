@@ -110,17 +110,15 @@ class Runtime:
         return wanted
 
     def _notice_edits(self) -> None:
-        """Forgets what was derived once the graph, or a graph inside it, was edited."""
+        """Forgets what was derived once the graph, a graph inside it or a component changed."""
         stamp: list[int] = []
         waiting = [self.graph]
         while waiting:
             graph = waiting.pop()
             stamp += [id(graph), graph.version, hash((graph.rules, graph.draws))]
-            waiting += [
-                node.block.inner_graph
-                for node in graph.nodes.values()
-                if node.block is not None and node.block.inner_graph is not None
-            ]
+            blocks = [node.block for node in graph.nodes.values() if node.block is not None]
+            stamp += [block.components_version for block in blocks]
+            waiting += [block.inner_graph for block in blocks if block.inner_graph is not None]
         if tuple(stamp) != self._stamp:
             self._stamp = tuple(stamp)
             self._wirings.clear()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import ClassVar, Self
+
+from torch import nn
 
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.declaration import GraphLike
@@ -31,11 +33,32 @@ class AbstractStage(AbstractBaseBlock):
         """Makes a stage of a graph; the graph is shared, and later edits to it are seen."""
         stage = cls()
         stage.inner_graph = graph
-        # Submodules, so that parameters() of a pipeline of stages finds the weights inside.
-        for name, node in graph.nodes.items():
-            if node.block is not None:
-                stage.add_module(name, node.block)
         return stage
+
+    def named_children(self) -> Iterator[tuple[str, nn.Module]]:
+        """Gives the blocks of the graph as it is now."""
+        self._hold()
+        return super().named_children()
+
+    def named_modules(
+        self,
+        memo: set[nn.Module] | None = None,
+        prefix: str = "",
+        remove_duplicate: bool = True,  # noqa: FBT001, FBT002 - torch's signature
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """Gives the stage and every module inside its graph as it is now."""
+        self._hold()
+        modules: Iterator[tuple[str, nn.Module]] = super().named_modules(
+            memo, prefix, remove_duplicate
+        )
+        return modules
+
+    def _hold(self) -> None:
+        """Takes the graph's blocks as submodules, so that parameters() and to() find them."""
+        blocks = {name: node.block for name, node in self.inner_graph.nodes.items()}
+        self._modules.clear()
+        # Not add_module, which refuses names that modules use themselves ("double", "half").
+        self._modules.update({name: block for name, block in blocks.items() if block is not None})
 
     def ops(self) -> Mapping[str, OpSpec]:
         """Gives ``run``, with ports from the graph as it is now."""

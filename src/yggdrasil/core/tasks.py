@@ -1,8 +1,8 @@
 """Tasks: how the arguments of a call map to the inputs of a graph.
 
 Graph inputs have unambiguous names of their own (``init_image``, ``mask``). A task says what a
-caller calls them, which defaults it has and what it needs, so that a call made for another library's
-pipeline works unchanged. It is data, written in a template::
+caller calls them, which defaults it has and what it needs, so that a call made for a pipeline of
+another library works unchanged. It is data, written in a template::
 
     tasks:
       img2img:
@@ -222,7 +222,7 @@ def choose_task(
 
 
 def _is_known(target: str, known: Container[str] | None) -> bool:
-    return known is None or target in known or ("." in target and target.split(".")[0] in known)
+    return known is None or target in known or target.partition(".")[0] in known
 
 
 def _put(inputs: dict[str, Any], target: str, value: Any) -> None:

@@ -8,7 +8,12 @@ from typing import Any, TypeVar
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.errors import GraphError, RegistryError, nearest
 from yggdrasil.core.serialization.document import Document, parse
-from yggdrasil.core.serialization.reading import GraphBuilder, build_graph, check_keys
+from yggdrasil.core.serialization.reading import (
+    GraphBuilder,
+    build_graph,
+    check_keys,
+    check_schema,
+)
 from yggdrasil.core.serialization.schema import GRAPH_KEYS, TEMPLATE_KEYS
 from yggdrasil.core.template_sources import find_template, template_names
 
@@ -85,6 +90,7 @@ def _read(name: str, below: tuple[str, ...]) -> Document:
     """Reads a template, laid over those that it extends."""
     text, source = find_template(name)
     document = parse(text, source)
+    check_schema(document)
     check_keys(document, (), document.data, {**GRAPH_KEYS, **TEMPLATE_KEYS}, "a template")
     base = document.data.get("extends")
     if base is None:
@@ -143,7 +149,7 @@ def _section(document: Document, key: str) -> Mapping[str, Any]:
 
 
 def _merge_node(base: Any, over: Any) -> Any:
-    """Lays a node's settings over another's; another type keeps the settings but no configuration."""
+    """Lays a node's settings over another's; of another type only the settings are kept."""
     if not isinstance(base, Mapping) or not isinstance(over, Mapping):
         return over
     maker = {key: over[key] for key in _MAKERS if key in over}

@@ -1,8 +1,8 @@
 """Templates: families of models as data.
 
 A template is a graph file named after its family, ``<package>/<name>.yaml``. It may say
-``extends: other`` and ``remove: [node, ...]``; its own nodes, rules, tasks and outputs are then laid
-over the other's.
+``extends: other`` and ``remove: [node, ...]``; its own nodes, rules, tasks and outputs are then
+laid over the other's.
 """
 
 from __future__ import annotations

@@ -68,16 +68,15 @@ def validate(
 
 def _check_declarations(graph: GraphLike) -> None:
     """Checks aliases, edges, exposures and tasks of a graph and of the stages in it."""
-    waiting = [graph]
-    while waiting:
-        each = waiting.pop()
-        for name in each.nodes:
+    graphs: list[GraphLike] = [graph]
+    for each in graphs:  # it grows while it is walked
+        for name, node in each.nodes.items():
             _check_alias(each, name)
+            if node.block is not None and node.block.inner_graph is not None:
+                graphs.append(node.block.inner_graph)
+    for each in reversed(graphs):
         for name in each.nodes:
-            block = each.block(name)
             each.ops(name)
-            if block.inner_graph is not None:
-                waiting.append(block.inner_graph)
         for edge in each.edges:
             _check_edge(each, edge)
         for refs in each.inputs.values():

@@ -7,7 +7,7 @@ the order in which nodes were added, or on the values of a call.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from yggdrasil.core.candidates import (
     Candidates,
@@ -20,6 +20,7 @@ from yggdrasil.core.candidates import (
 )
 from yggdrasil.core.cycles import strongly_connected
 from yggdrasil.core.declaration import GraphLike
+from yggdrasil.core.errors import ConnectError, nearest
 from yggdrasil.core.flatten import FlatNode, Scope, flatten
 from yggdrasil.core.ports import OpSpec, Port, fits
 from yggdrasil.core.references import PortRef
@@ -121,49 +122,51 @@ class _Weaver:
         choices: list[tuple[Source, ...]] = []
         reasons: list[str] = []
         absent: list[tuple[int, str]] = []
-
-        def offer(sources: Iterable[tuple[Source, ...]], reason: str) -> None:
-            for choice in sources:
-                if choice:
-                    choices.append(choice)
-                    reasons.append(reason)
-                else:
-                    absent.append((len(choices), reason))
-
-        key = (node.path, spec.name, port.name)
-        carried: tuple[tuple[Source, ...], ...] = ()
-        until = None
-        for name in self._exposed.get(key, ()):
-            offer(self._named(node.scope, name, port), "exposed input")
-        if edges := self._edges.get(key):
-            offer([tuple(edges)], "explicit edge")
-        else:
-            splice = self._splice_sources(node, spec, port)
-            if splice:
-                offer(splice, "splice")
-            rules = self._rules_for(node, spec, port) if node.auto_connect else []
-            for rule in rules:
-                for pattern in rule.sources:
-                    offer(self._match(node, pattern, port), f"rule {rule.target}: {pattern}")
-                if rule.carried is not None and not carried:  # the first rule has it
-                    carried = tuple(self._match(node, rule.carried, port))
-                    until = rule.until
-            if not rules and not splice:
-                offer(self._named(node.scope, port.name, port), "by name")
-        if port.name in node.inputs:
-            offer([(FromConstant(node.inputs[port.name]),)], "node default")
+        for choice, reason in self._offers(node, spec, port):
+            if choice:
+                choices.append(choice)
+                reasons.append(reason)
+            else:
+                absent.append((len(choices), reason))
+        closing = next((r for r in self._rules_for(node, spec, port) if r.carried), None)
+        carried = None if closing is None else closing.carried
         return Candidates(
             port=port,
             choices=tuple(choices),
             reasons=tuple(reasons),
             absent=tuple(absent),
-            carried=carried,
-            until=until,
+            carried=() if carried is None else tuple(self._match(node, carried, port)),
+            until=None if closing is None else closing.until,
         )
+
+    def _offers(
+        self, node: FlatNode, spec: OpSpec, port: Port
+    ) -> Iterator[tuple[tuple[Source, ...], str]]:
+        """Gives each choice with its reason; a rule's source that no node matches is empty."""
+        key = (node.path, spec.name, port.name)
+        for name in self._exposed.get(key, ()):
+            yield from ((each, "exposed input") for each in self._named(node.scope, name, port))
+        if edges := self._edges.get(key):
+            yield tuple(edges), "explicit edge"
+        else:
+            splice = self._splice_sources(node, spec, port)
+            yield from ((each, "splice") for each in splice)
+            rules = self._rules_for(node, spec, port)
+            for rule in rules:
+                for pattern in rule.sources:
+                    reason = f"rule {rule.target}: {pattern}"
+                    yield from ((each, reason) for each in self._match(node, pattern, port))
+            if not rules and not splice:
+                yield from ((each, "by name") for each in self._named(node.scope, port.name, port))
+        if port.name in node.inputs:
+            yield (FromConstant(node.inputs[port.name]),), "node default"
 
     # -- rules -----------------------------------------------------------------------------------
 
     def _rules_for(self, node: FlatNode, spec: OpSpec, port: Port) -> list[Rule]:
+        """Gives the rules of an input: none where it has an explicit edge or sees no rules."""
+        if not node.auto_connect or (node.path, spec.name, port.name) in self._edges:
+            return []
         heads = [head for head in (node.type_name, node.role) if head]
         return [
             rule
@@ -277,17 +280,7 @@ class _Weaver:
                 others = [s for s in givers.get((scope.parent, name), ()) if s is not scope]
                 if len(others) == 1:
                     links[scope.path, name] = others[0]
-        follows: dict[str, list[str]] = {path: [] for path in self._scopes}
-        for (taker, _), giver in links.items():
-            follows[giver.path].append(taker)
-        for path, scope in self._scopes.items():
-            for edge in scope.graph.edges:
-                giving, taking = scope.child(edge.source.node), scope.child(edge.target.node)
-                if giving in follows and taking in follows:
-                    follows[giving].append(taking)
-        ring = {
-            path: number for number, ring in enumerate(strongly_connected(follows)) for path in ring
-        }
+        ring = self._rings(links)
         self._links = {
             key: self._resolve(giver.path, giver.graph.outputs[key[1]])
             for key, giver in links.items()
@@ -295,13 +288,36 @@ class _Weaver:
         }
         return self._links
 
+    def _rings(self, links: Mapping[tuple[str, str], Scope]) -> dict[str, int]:
+        """Numbers the circles of stages that links and explicit edges close; each has its own."""
+        follows: dict[str, list[str]] = {path: [] for path in self._scopes}
+        for (taker, _), giver in links.items():
+            follows[giver.path].append(taker)
+        for scope in self._scopes.values():
+            for edge in scope.graph.edges:
+                giving, taking = scope.child(edge.source.node), scope.child(edge.target.node)
+                if giving in follows and taking in follows:
+                    follows[giving].append(taking)
+        rings = enumerate(strongly_connected(follows))
+        return {path: number for number, ring in rings for path in ring}
+
     def _resolve(self, path: str, ref: PortRef) -> FromPort:
-        """Follows a reference into stages until it reaches a vertex."""
+        """Follows a reference into stages until it reaches a vertex.
+
+        Raises:
+            ConnectError: A stage no longer has the output.
+        """
         while True:
             child = self._scopes[path].child(ref.node)
             if child not in self._scopes:
                 return FromPort(Vertex(child, ref.op), ref.port)
-            path, ref = child, self._scopes[child].graph.outputs[ref.port]
+            outputs = self._scopes[child].graph.outputs
+            if ref.port not in outputs:
+                raise ConnectError(
+                    f"Stage {child!r} has no output {ref.port!r} any more, which an edge or an "
+                    f"exposed output names.{nearest(ref.port, outputs)}"
+                )
+            path, ref = child, outputs[ref.port]
 
     def _port(self, source: FromPort) -> Port:
         return self._nodes[source.vertex.node].ops[source.vertex.op].outputs[source.port]
@@ -329,7 +345,7 @@ def _index_rules(rules: Iterable[Rule], mode: Mode) -> dict[str, list[Rule]]:
 
 
 def _ports_called(spec: OpSpec, wanted: str | None, target: Port) -> list[str]:
-    """Gives the output that a pattern means: the named one, the only one, or the only one to fit."""
+    """Gives the output that a pattern means: the named one, the only one, the one that fits."""
     if wanted is not None:
         return [wanted] if wanted in spec.outputs else []
     if len(spec.outputs) == 1:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from yggdrasil.core.errors import ModelError, nearest
 
-__all__ = ["check_safetensors", "check_weights", "read_json"]
+__all__ = ["check_safetensors", "check_vocabulary", "check_weights", "read_json"]
 
 _LENGTH_BYTES = 8
 # The format allows 100 MB of header; anything near that is no header.
@@ -81,6 +82,28 @@ def check_safetensors(path: Path) -> None:
         raise ModelError(
             f"{path} has {size:,} bytes, but its header promises {expected:,}: it was cut short "
             "or changed. Copy or download it again."
+        )
+
+
+def check_vocabulary(folder: Path, names: Mapping[str, str]) -> None:
+    """Checks that a tokenizer's folder holds its vocabulary, in one file or in several.
+
+    Args:
+        folder: Such as ``model/tokenizer``.
+        names: The names of the files, by what they are; ``tokenizer_file`` stands for all others.
+
+    Raises:
+        ModelError: Files are missing; transformers would make an empty tokenizer.
+    """
+    whole = names.get("tokenizer_file")
+    if whole is not None and (folder / whole).is_file():
+        return
+    parts = sorted(name for what, name in names.items() if what != "tokenizer_file")
+    lost = [name for name in parts if not (folder / name).is_file()]
+    if lost or not parts:
+        raise ModelError(
+            f"{folder} lacks {' and '.join(lost or [str(whole)])}. Copy or download the model "
+            "again."
         )
 
 

@@ -60,7 +60,9 @@ class FolderLibrary:
         """
         if not root.is_dir():
             siblings = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
-            raise ModelError(f"There is no folder {root}.{nearest(root.name, siblings, list_others=False)}")
+            raise ModelError(
+                f"There is no folder {root}.{nearest(root.name, siblings, list_others=False)}"
+            )
         if not (root / _INDEX).is_file():
             raise ModelError(
                 f"{root} has no {_INDEX}, so it is not a pipeline in Diffusers' layout. Give the "

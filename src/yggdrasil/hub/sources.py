@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import ConfigError, ModelError, nearest
-from yggdrasil.hub.integrity import check_weights, read_json
+from yggdrasil.hub.integrity import check_vocabulary, check_weights, read_json
 
 __all__ = ["FolderSource", "FreshSource"]
 
 # Diffusers makes a model without weights by replacing torch's constructors for a while, for all
 # threads: two models loading at once would take each other's.
 _LOADING = threading.Lock()
+# What Diffusers and transformers raise where files or configurations do not fit.
+_REFUSALS = (TypeError, ValueError, LookupError, RuntimeError, StrictDataclassError)
 _CONFIG_NAMES = ("config.json", "scheduler_config.json", "tokenizer_config.json")
 
 
@@ -73,8 +76,11 @@ class FolderSource:
             ModelError: Files are missing or damaged.
         """
         self.config(slot)
+        folder = self._folder(slot)
         if issubclass(slot.cls, nn.Module):
-            check_weights(self._folder(slot), self.variant)
+            check_weights(folder, self.variant)
+        elif hasattr(slot.cls, "vocab_files_names"):
+            check_vocabulary(folder, slot.cls.vocab_files_names)
 
     def describe(self) -> Mapping[str, Any]:
         """Gives the folder, and the variant if there is one."""
@@ -102,7 +108,7 @@ class FolderSource:
             options = {("dtype" if k == "torch_dtype" else k): v for k, v in options.items()}
         try:
             value = slot.cls.from_pretrained(self.root, subfolder=slot.folder, **options)
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        except (*_REFUSALS, OSError) as error:
             raise ModelError(
                 f"{self.root / slot.folder} cannot be loaded as {slot.cls.__name__}: {error}"
             ) from error
@@ -140,7 +146,7 @@ class FreshSource:
             torch.manual_seed(self.seed)
             try:
                 value = _make(slot.cls, self.values)
-            except (TypeError, ValueError, NotImplementedError, LookupError, RuntimeError) as error:
+            except _REFUSALS as error:
                 raise ConfigError(
                     f"{slot.cls.__name__} cannot be made from its configuration: {error}"
                 ) from error

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from yggdrasil.core.errors import InputError, nearest
 from yggdrasil.core.executor import StepEvent
-from yggdrasil.core.plan import Call
+from yggdrasil.core.plan import Call, Loop, Plan
 from yggdrasil.core.values import BranchedConditioningValue, ConditioningValue
 
 __all__ = ["StepCallback", "StepPipe"]
 
 _EMBEDS = "encoder_hidden_states"
+_EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds")
 
 
 class StepPipe:
@@ -81,6 +82,22 @@ class StepCallback:
         self._pipeline = pipeline
         self._names = tuple(getattr(callback, "tensor_inputs", None) or names)
 
+    def check(self, plan: Plan) -> None:
+        """Refuses names that no loop of a plan can give, before anything runs.
+
+        Raises:
+            InputError: There is one.
+        """
+        loops = [item for item in plan.items if isinstance(item, Loop)]
+        for name in self._names:
+            if loops and not any(_can_read(loop, name) for loop in loops):
+                fixed = {port for loop in loops for port, _ in _fixed(loop)}
+                known = {"latents", *_EMBEDDINGS, *(fixed - {"branches", "state"})}
+                raise InputError(
+                    f"callback_on_step_end_tensor_inputs names {name!r}, which no loop reads."
+                    f"{nearest(name, known)}"
+                )
+
     def on_call(self, call: Call) -> None:
         """Ignores what is no step."""
 
@@ -91,7 +108,8 @@ class StepCallback:
         values = {name: _read(event, name) for name in self._names}
         state = event.values[event.loop.state]
         index = event.index - 1
-        answer = self._callback(pipe, index, state.timesteps[index], values)
+        # A mapping of its own: most callbacks write into the one they get and give it back.
+        answer = self._callback(pipe, index, state.timesteps[index], dict(values))
         for name, value in (answer or {}).items():
             if value is not values.get(name):
                 _write(event, name, value)
@@ -101,12 +119,12 @@ class StepCallback:
 def _read(event: StepEvent, name: str) -> Any:
     if name == "latents":
         return event.values[event.loop.carried].latents
-    if name in ("prompt_embeds", "negative_prompt_embeds"):
-        branches = event.values[_slot_of(event, "branches")]
+    if name in _EMBEDDINGS:
+        branches = event.values[_slot_of(event.loop, "branches")]
         if name == "prompt_embeds":
             return branches.joined.tensors[_EMBEDS]
         return branches.parts[0].tensors[_EMBEDS] if len(branches.parts) > 1 else None
-    return event.values[_slot_of(event, name)]
+    return event.values[_slot_of(event.loop, name)]
 
 
 def _write(event: StepEvent, name: str, value: Any) -> None:
@@ -114,12 +132,12 @@ def _write(event: StepEvent, name: str, value: Any) -> None:
         carried = event.loop.carried
         event.values[carried] = event.values[carried].with_latents(value)
     elif name == "prompt_embeds":
-        for slot in _slots_of(event, "branches", "conditioning"):
+        for slot in _slots_of(event.loop, "branches", "conditioning"):
             event.values[slot] = _with_embeds(event.values[slot], value)
     elif name != "negative_prompt_embeds":
         # Diffusers joins the negative embeddings before the loop, so replacing them there has no
         # effect either; everything else is taken over.
-        for slot in _slots_of(event, name):
+        for slot in _slots_of(event.loop, name):
             event.values[slot] = value
 
 
@@ -139,24 +157,29 @@ def _with_embeds(
     )
 
 
-def _slot_of(event: StepEvent, *ports: str) -> int:
-    slots = _slots_of(event, *ports)
+def _can_read(loop: Loop, name: str) -> bool:
+    ports = ("branches",) if name in _EMBEDDINGS else (name,)
+    return name == "latents" or bool(_slots_of(loop, *ports))
+
+
+def _slot_of(loop: Loop, port: str) -> int:
+    slots = _slots_of(loop, port)
     if not slots:
-        fixed = {port for call in event.loop.body for port, _ in call.arguments}
-        raise InputError(
-            f"callback_on_step_end_tensor_inputs names {ports[0]!r}, which this loop does not "
-            f"read.{nearest(ports[0], fixed | {'latents', 'prompt_embeds'})}"
-        )
+        raise InputError(f"{loop.vertex} reads no {port!r} from outside.")
     return slots[0]
 
 
-def _slots_of(event: StepEvent, *ports: str) -> list[int]:
-    """Gives the slots that the loop reads from outside through ports of these names."""
-    inside = event.loop.writes()
-    found = {
-        slot: None
-        for call in event.loop.body
+def _slots_of(loop: Loop, *ports: str) -> list[int]:
+    """Gives the slots that a loop reads from outside through ports of these names."""
+    return list(dict.fromkeys(slot for port, slot in _fixed(loop) if port in ports))
+
+
+def _fixed(loop: Loop) -> list[tuple[str, int]]:
+    """Gives the ports and slots that a loop reads from outside."""
+    inside = loop.writes()
+    return [
+        (port, slot)
+        for call in loop.body
         for port, slot in call.arguments
-        if port in ports and isinstance(slot, int) and slot not in inside
-    }
-    return list(found)
+        if isinstance(slot, int) and slot not in inside
+    ]

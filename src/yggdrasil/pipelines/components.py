@@ -64,21 +64,26 @@ def fill(graph: ComputeGraph, library: Library | None) -> None:
 
 
 def check_files(graph: ComputeGraph) -> None:
-    """Checks the files of every component that comes from a folder, without loading any.
+    """Checks every component that is to be loaded or made, without doing so.
 
     Raises:
         ModelError: A file is missing or damaged.
+        ConfigError: A configuration holds a name that its class does not know.
     """
     for _, block in blocks_of(graph):
         for name, slot in block.slots().items():
             source = block.sources.get(name)
-            if isinstance(source, FolderSource):
+            if isinstance(source, FolderSource | FreshSource):
                 source.check(slot)
 
 
 def load_for(plan: Plan) -> None:
-    """Loads the components of the blocks that a plan runs, so that faults are seen before."""
-    for block in {id(call.block): call.block for call in plan.calls()}.values():
+    """Loads the components of the blocks that a plan runs, so that faults are seen before.
+
+    Facts are told by configurations alone.
+    """
+    calls = [call for call in plan.calls() if not call.spec.fact]
+    for block in {id(call.block): call.block for call in calls}.values():
         for name in block.sources:
             getattr(block, name)
 
@@ -91,13 +96,26 @@ def _source(
     opened: dict[str, Library],
 ) -> ComponentSource | None:
     if isinstance(own, Mapping):
-        return FreshSource(dict(own.get("config", own)), seed=int(own.get("seed", 0)))
+        return _fresh(slot, own)
     model = own or pretrained
     if model is not None:
         if model not in opened:
             opened[model] = locate(model)
         return opened[model].source(slot)
     return None if library is None else library.source(slot)
+
+
+def _fresh(slot: Component[Any], own: Mapping[str, Any]) -> FreshSource:
+    """Reads ``{config: ..., seed: ..., zero: [...]}``, or a configuration itself."""
+    if "config" not in own:
+        return FreshSource(own)
+    unknown = sorted(set(own) - {"config", "seed", "zero"})
+    if unknown or not isinstance(own["config"], Mapping):
+        raise ConfigError(
+            f"Component {slot.name!r} is {dict(own)!r}: give a configuration, or config, seed and "
+            "zero."
+        )
+    return FreshSource(own["config"], int(own.get("seed", 0)), tuple(own.get("zero", ())))
 
 
 def _check_names(node: str, block: AbstractBaseBlock, components: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, overload
@@ -11,11 +12,11 @@ import torch
 from torch import nn
 
 from yggdrasil.core.cache import CacheInfo, ValueCache
-from yggdrasil.core.errors import InputError
 from yggdrasil.core.executor import Observer
 from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.plan import Plan
 from yggdrasil.core.runtime import Runtime
-from yggdrasil.core.tasks import choose_task
+from yggdrasil.core.tasks import Task, choose_task, read_tasks
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.families import template_for
 from yggdrasil.hub.library import Library, ObjectLibrary
@@ -24,6 +25,7 @@ from yggdrasil.hub.zoo import fallback
 from yggdrasil.pipelines.callbacks import StepCallback
 from yggdrasil.pipelines.components import blocks_of, check_files, fill, load_for
 from yggdrasil.pipelines.metadata import describe_call
+from yggdrasil.pipelines.models import graph_of, use_own_solver, use_solver
 from yggdrasil.pipelines.progress import ProgressBar
 from yggdrasil.pipelines.result import GenerationResult
 from yggdrasil.pipelines.saving import save_pipeline
@@ -128,14 +130,9 @@ class InferencePipeline:
             ModelError: The model is not there, damaged, or of a family without a template.
         """
         library = locate(model, revision=revision, variant=variant)
-        saved = library.root / "graph.yaml"
-        if saved.is_file():
-            return cls._open(
-                ComputeGraph.from_yaml(saved), task, library, solver, torch_dtype, options
-            )
-        class_name = str(library.index().get("_class_name"))
-        template, _ = template_for(class_name, str(model))
-        graph, _ = resolve_template(template)
+        graph = graph_of(library)
+        if library.has_graph():  # with its solver
+            return cls._finish(graph, task, library, solver, torch_dtype, options)
         return cls._open(graph, task, library, solver, torch_dtype, options)
 
     @classmethod
@@ -165,7 +162,22 @@ class InferencePipeline:
         dtype: torch.dtype | None,
         options: Mapping[str, Any],
     ) -> Self:
-        _choose_solver(graph, solver, library)
+        if solver is None:
+            use_own_solver(graph, library)
+        return cls._finish(graph, task, library, solver, dtype, options)
+
+    @classmethod
+    def _finish(
+        cls,
+        graph: ComputeGraph,
+        task: str | None,
+        library: Library,
+        solver: str | None,
+        dtype: torch.dtype | None,
+        options: Mapping[str, Any],
+    ) -> Self:
+        if solver is not None:
+            use_solver(graph, solver)
         pipeline = cls(graph, task=task, library=library, **options)
         check_files(graph)
         return pipeline if dtype is None else pipeline.to(dtype=dtype)
@@ -223,32 +235,23 @@ class InferencePipeline:
             MissingInputError: A required argument is missing.
             InputError: A value that cannot be right.
         """
-        self._fill()
-        generator = make_generators(seed, generator)
-        call = {"prompt": prompt, "generator": generator, **arguments}
-        task = choose_task(self.graph.tasks, self.task, call)
-        inputs = task.bind(call) if task is not None else call
-        wanted = [
-            name
-            for name in self.graph.outputs
-            if not (name == "images" and output_type == "latent")
-        ]
-        if "images" in wanted:
-            inputs["output_type"] = output_type
-        if isinstance(generator, list):
-            inputs.update(self._known({"one_by_one": True}))
+        call = {"prompt": prompt, "generator": make_generators(seed, generator), **arguments}
+        task, inputs, wanted = self._prepare(call, output_type)
         plan = self._runtime.plan(inputs, wanted)
-        load_for(plan)
+        _warn_of_unread(call, task, plan)
         listeners: list[Observer] = [*observers]
         if callback_on_step_end is not None:
             names = tuple(callback_on_step_end_tensor_inputs)
-            listeners.insert(0, StepCallback(callback_on_step_end, self, names))
+            callback = StepCallback(callback_on_step_end, self, names)
+            callback.check(plan)
+            listeners.insert(0, callback)
+        load_for(plan)
         with ProgressBar(**self._bar) as bar:
             outputs = self._runtime.run(
                 inputs,
                 wanted,
                 observers=[*listeners, bar],
-                changes_values=bool(listeners),
+                changes_values=bool(listeners),  # each of them may end a loop
                 cancelled=cancelled,
             )
         latents = outputs.get("latents")
@@ -257,6 +260,26 @@ class InferencePipeline:
             return images, None
         metadata = describe_call(self.graph, task, call, seed=seed, library=self._library)
         return GenerationResult(images=images, latents=latents, metadata=metadata, outputs=outputs)
+
+    def plan(
+        self,
+        prompt: str | Sequence[str] | None = None,
+        *,
+        output_type: str = "pil",
+        **arguments: Any,
+    ) -> Plan:
+        """Gives the plan of a call without running it; print it to see what would run.
+
+        Args:
+            prompt: As in a call; only whether it is given matters.
+            output_type: As in a call.
+            **arguments: As in a call.
+        """
+        seed = arguments.pop("seed", None)
+        generator = make_generators(seed, arguments.pop("generator", None))
+        call = {"prompt": prompt, "generator": generator, **arguments}
+        _, inputs, wanted = self._prepare(call, output_type)
+        return self._runtime.plan(inputs, wanted)
 
     def to(
         self,
@@ -330,31 +353,45 @@ class InferencePipeline:
                 block.place(*self._placement)
         self._filled_version = self.graph.version
 
+    def _prepare(
+        self, call: Mapping[str, Any], output_type: str
+    ) -> tuple[Task | None, dict[str, Any], list[str]]:
+        """Gives the task of a call, the graph's inputs, and the outputs wanted."""
+        self._fill()
+        task = choose_task(self.graph.tasks, self.task, call)
+        inputs = dict(call) if task is None else self._bind(task, call)
+        wanted = [
+            name
+            for name in self.graph.outputs
+            if not (name == "images" and output_type == "latent")
+        ]
+        if "images" in wanted:
+            inputs.update(self._known({"output_type": output_type}))
+        if isinstance(call["generator"], list):
+            inputs.update(self._known({"one_by_one": True}))
+        return task, inputs, wanted
+
+    def _bind(self, task: Task, call: Mapping[str, Any]) -> dict[str, Any]:
+        others = read_tasks(self.graph.tasks).values()
+        return task.bind(call, others=others, known=self._runtime.wiring().names)
+
     def _known(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Keeps the inputs that the graph has."""
         names = self._runtime.wiring().names
         return {name: value for name, value in inputs.items() if name in names}
 
 
-def _choose_solver(graph: ComputeGraph, solver: str | None, library: Library) -> None:
-    """Puts in the solver that was asked for, or the one that the model comes with."""
-    nodes = [name for name in graph.nodes if graph.role(name) == "solver"]
-    if len(nodes) != 1:
-        if solver is not None:
-            raise InputError(
-                f"solver={solver!r} is for a graph with one solver; this one has {len(nodes)}. "
-                "Use graph.replace_node(name, type)."
-            )
-        return
-    wanted = solver or _own_solver(library)
-    if wanted is not None and graph.block(nodes[0]).type_name != wanted:
-        graph.replace_node(nodes[0], wanted)
-
-
-def _own_solver(library: Library) -> str | None:
-    scheduler = library.scheduler_class()
-    if scheduler is None:
-        return None
-    from yggdrasil.blocks.solver.catalog import solver_type_for  # noqa: PLC0415 - imports Diffusers
-
-    return solver_type_for(scheduler)
+def _warn_of_unread(call: Mapping[str, Any], task: Task | None, plan: Plan) -> None:
+    """Warns of arguments that were given and that nothing reads in this call."""
+    targets = {} if task is None else task.arguments
+    unread = [
+        name
+        for name, value in call.items()
+        if value is not None and targets.get(name, name) in plan.unread
+    ]
+    if unread:
+        warnings.warn(
+            f"{', '.join(unread)}: given, but with these inputs nothing reads "
+            f"{'it' if len(unread) == 1 else 'them'}. print(pipe.plan(...)) shows what runs.",
+            stacklevel=3,
+        )

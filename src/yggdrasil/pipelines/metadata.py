@@ -63,5 +63,6 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
-    size = getattr(value, "size", None)
-    return f"{type(value).__name__}{list(size)}" if isinstance(size, tuple) else str(type(value))
+    # Pictures and arrays.
+    size = getattr(value, "shape", None) or getattr(value, "size", None)
+    return f"{type(value).__name__}{list(size) if isinstance(size, tuple) else ''}"

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from yggdrasil.blocks.solver.diffusers_solver import DiffusersSolver
+from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.hub.library import Library
@@ -14,54 +20,93 @@ from yggdrasil.pipelines.components import blocks_of
 
 __all__ = ["save_pipeline"]
 
+# Components of Diffusers' Stable Diffusion pipelines that a graph need not have.
+_OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")
+
 
 def save_pipeline(graph: ComputeGraph, library: Library | None, folder: Path) -> Path:
     """Writes ``graph.yaml``, the components in Diffusers' layout and a ``model_index.json``.
 
     Args:
         graph: The graph; its components are loaded if they were not.
-        library: Not read; named in the error when there is nothing to save.
-        folder: Made if it does not exist.
+        library: The model that the components come from, if there is one; says which pipeline of
+            Diffusers the folder is for.
+        folder: Made if it does not exist; what is in the way is replaced.
 
     Raises:
         InputError: Two nodes hold different components of one name.
+        GraphFileError: The graph holds something that a file cannot name.
     """
+    text = _graph_text(graph)
     held: dict[str, tuple[str, Any]] = {}
     for path, block in blocks_of(graph):
-        for name, slot in block.slots().items():
-            if name not in block.sources:
-                continue
-            value = getattr(block, name)
-            other = held.get(slot.folder)
-            if other is not None and other[1] is not value:
+        for name, value in _components(block):
+            other = held.setdefault(name, (path, value))
+            if other[1] is not value and not _alike(other[1], value):
                 raise InputError(
-                    f"{path} and {other[0]} hold different components called {slot.folder!r}, and "
-                    "a folder can hold one. Save the stages apart."
+                    f"{path} and {other[0]} hold different components called {name!r}, and a "
+                    "folder can hold one. Save the stages apart."
                 )
-            held[slot.folder] = (path, value)
-    del library
     folder.mkdir(parents=True, exist_ok=True)
     index: dict[str, Any] = {
-        "_class_name": _class_name(graph),
+        "_class_name": _class_name(graph, library),
         "_diffusers_version": importlib.metadata.version("diffusers"),
     }
     for name, (_, value) in sorted(held.items()):
-        value.save_pretrained(folder / name)
+        _replace(folder / name, value)
         index[name] = [type(value).__module__.partition(".")[0], type(value).__name__]
     index |= {name: [None, None] for name in _OPTIONAL if name not in index}
     index["requires_safety_checker"] = False
-    text = json.dumps(index, indent=2)
-    (folder / "model_index.json").write_text(f"{text}\n", encoding="utf-8")
-    (folder / "graph.yaml").write_text(graph.to_yaml(), encoding="utf-8")
+    (folder / "model_index.json").write_text(f"{json.dumps(index, indent=2)}\n", encoding="utf-8")
+    (folder / "graph.yaml").write_text(text, encoding="utf-8")
     return folder
 
 
-# Components of Diffusers' Stable Diffusion pipelines that a graph need not have.
-_OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")
+def _components(block: AbstractBaseBlock) -> Iterator[tuple[str, Any]]:
+    """Gives the components of a block by the folders that they are saved in."""
+    if isinstance(block, DiffusersSolver):
+        # The solver's own options are in it, so that Diffusers steps as YggDrasil does.
+        yield "scheduler", block.make_scheduler()
+        return
+    for name, slot in block.slots().items():
+        if name in block.sources:
+            yield slot.folder, getattr(block, name)
 
 
-def _class_name(graph: ComputeGraph) -> str:
-    """Gives the Diffusers class of the graph's first task, which loads the folder."""
+def _alike(first: Any, second: Any) -> bool:
+    """Says whether two schedulers are one, made twice."""
+    return type(first) is type(second) and getattr(first, "config", 0) == getattr(
+        second, "config", 1
+    )
+
+
+def _replace(target: Path, component: Any) -> None:
+    """Saves a component beside its place first: its weights may be a view of the file there."""
+    scratch = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    component.save_pretrained(scratch)
+    shutil.rmtree(target, ignore_errors=True)
+    scratch.replace(target)
+
+
+def _graph_text(graph: ComputeGraph) -> str:
+    """Writes the graph without the places that components came from: the folder holds them."""
+    text = graph.to_yaml()
+    data = yaml.safe_load(text)
+    named = [each for each in data["nodes"].values() if {"pretrained", "components"} & each.keys()]
+    if not named:
+        return text
+    for node in named:
+        node.pop("pretrained", None)
+        node.pop("components", None)
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _class_name(graph: ComputeGraph, library: Library | None) -> str:
+    """Gives the Diffusers class that loads the folder: the model's own, or that of a task."""
     names = [settings.get("diffusers") for settings in graph.tasks.values()]
     known = [str(name) for name in names if name]
-    return known[0] if known else "DiffusionPipeline"
+    own = None if library is None else library.pipeline_class()
+    if own in known:
+        return own
+    return known[0] if known else own or "DiffusionPipeline"

@@ -266,6 +266,20 @@ class DiffusersSolver(AbstractSolver):
         """
         return self._training_form().target(latents, noise, timestep)
 
+    def make_scheduler(self) -> Any:
+        """Makes the scheduler that is driven, of the model's configuration and the own options.
+
+        Raises:
+            ConfigError: They do not go together.
+        """
+        cls: Any = self.scheduler_class()
+        try:
+            return cls.from_config(dict(self.component_config("scheduler")), **self._options)
+        except (ImportError, NotImplementedError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{self._name()}: {cls.__name__} cannot be made from its configuration: {error}"
+            ) from error
+
     def check_inputs(self, op: str, known: Mapping[str, Any]) -> None:
         """Refuses schedules that cannot be, by making the one that is asked for.
 
@@ -328,13 +342,7 @@ class DiffusersSolver(AbstractSolver):
         """Builds the scheduler once for each source; twice, harmlessly, where threads meet."""
         source = self.sources.get("scheduler")
         if self._prepared is None or self._prepared.source is not source:
-            cls: Any = self.scheduler_class()
-            try:
-                made = cls.from_config(dict(self.component_config("scheduler")), **self._options)
-            except (ImportError, NotImplementedError, TypeError, ValueError) as error:
-                raise ConfigError(
-                    f"{self._name()}: {cls.__name__} cannot be made from its configuration: {error}"
-                ) from error
+            made = self.make_scheduler()
             public = {k: v for k, v in made.config.items() if not k.startswith("_")}
             self._prepared = _Prepared(source, public, read_shell(made))
         return self._prepared

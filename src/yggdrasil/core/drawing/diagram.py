@@ -92,10 +92,7 @@ def of_plan(wiring: Wiring, plan: Plan) -> Diagram:
     """
     made: dict[int, tuple[Vertex, str]] = {}
     names = {slot: name for name, slot in plan.inputs.items()}
-    loops: list[list[Vertex]] = []
-    for item in plan.items:
-        if isinstance(item, Loop):
-            loops.append([call.vertex for call in item.body])
+    loops = [[call.vertex for call in item.body] for item in plan.items if isinstance(item, Loop)]
     for call in plan.calls():
         made.update({slot: (call.vertex, port) for port, slot in call.results})
     states = {item.state: item for item in plan.items if isinstance(item, Loop)}

@@ -56,7 +56,7 @@ def _box(number: int, box: Box) -> str:
 
 def _text(text: str) -> str:
     """Escapes a text within quotes: Mermaid reads HTML, and ``#`` as the start of an entity."""
-    return escape(text.replace("#", "＃"), quote=True).replace("&#x27;", "'")
+    return escape(text, quote=False).replace("#", "#35;").replace('"', "#quot;")
 
 
 def _quoted(text: str) -> str:

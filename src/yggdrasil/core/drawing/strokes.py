@@ -49,7 +49,8 @@ def rounded(points: Route, radius: float = 8.0) -> str:
     path = f"M{coord(points[0][0])} {coord(points[0][1])}"
     for before, corner, after in zip(points, points[1:], points[2:], strict=False):
         a, b = _towards(corner, before, radius), _towards(corner, after, radius)
-        path += f" L{coord(a[0])} {coord(a[1])} Q{coord(corner[0])} {coord(corner[1])} {coord(b[0])} {coord(b[1])}"
+        stops = [f"{coord(x)} {coord(y)}" for x, y in (a, corner, b)]
+        path += f" L{stops[0]} Q{stops[1]} {stops[2]}"
     return f"{path} L{coord(points[-1][0])} {coord(points[-1][1])}"
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
 from yggdrasil.core.drawing.colours import colours_of
-from yggdrasil.core.drawing.diagram import Arrow, Box, Diagram
+from yggdrasil.core.drawing.diagram import Arrow, Diagram
 from yggdrasil.core.drawing.layout import Item, Placed, Route, place
+from yggdrasil.core.drawing.lettering import haloed, lines_of
 from yggdrasil.core.drawing.strokes import coord, curve, moved, overlap, rounded, way_back
 
 __all__ = ["to_svg"]
@@ -21,10 +22,8 @@ _TITLE = 34.0
 _PAD = 22.0
 _HEAD = 30.0
 _LANE = 20.0
-_WRAP = 34
-_FONT = "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
 _STYLE = """
-  text { fill: #1f2328; font-size: 12px; }
+  text { fill: #1f2328; font: 12px ui-sans-serif, system-ui, 'Segoe UI', Helvetica, sans-serif; }
   .title { font-size: 17px; font-weight: 650; }
   .node { font-size: 13px; font-weight: 650; }
   .type { font-size: 10.5px; fill: #57606a; }
@@ -34,14 +33,6 @@ _STYLE = """
   .arrow { fill: none; stroke: #57606a; stroke-width: 1.4; }
   .carried { stroke: #8250df; stroke-dasharray: 6 4; }
 """
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    text: str
-    style: str
-    height: float
-    width: float
 
 
 def to_svg(diagram: Diagram, *, ports: bool = False) -> str:
@@ -54,35 +45,13 @@ def to_svg(diagram: Diagram, *, ports: bool = False) -> str:
     return _Sheet(diagram, ports=ports).text()
 
 
-def _lines(box: Box) -> list[_Line]:
-    lines = [_line(box.title, "node", 17, 7.6), _line(box.subtitle, "type", 14, 5.9)]
-    lines += [_line(text, "op", 16, 6.9) for text in _wrapped(box.ops, " · ")]
-    lines += [_line(text, "input", 13, 5.9) for text in _wrapped(box.inputs, ", ")]
-    return lines
-
-
-def _line(text: str, style: str, height: float, letter: float) -> _Line:
-    wide = sum(1.7 if ord(each) > 0x2E80 else 1.0 for each in text)
-    return _Line(text, style, height, wide * letter)
-
-
-def _wrapped(words: Sequence[str], joint: str) -> list[str]:
-    lines: list[str] = []
-    for word in words:
-        if lines and len(lines[-1]) + len(joint) + len(word) <= _WRAP:
-            lines[-1] += joint + word
-        else:
-            lines.append(word)
-    return lines
-
-
 class _Sheet:
     """One drawing: loops are laid out first, and are then boxes of the whole."""
 
     def __init__(self, diagram: Diagram, *, ports: bool) -> None:
         self._diagram = diagram
         self._ports = ports
-        self._lines = [_lines(box) for box in diagram.boxes]
+        self._lines = [lines_of(box) for box in diagram.boxes]
         self._gap = _GAP
         if ports:
             most = max((len(arrow.labels) for arrow in diagram.arrows), default=0)
@@ -99,18 +68,17 @@ class _Sheet:
         width = max(width, len(self._diagram.title) * 10.0) + 2 * _MARGIN
         height += 2 * _MARGIN + _TITLE
         w, h = math.ceil(width), math.ceil(height)
+        size, title = f'width="{w}" height="{h}"', escape(self._diagram.title)
         return "\n".join(
             [
-                f'<svg xmlns="http://www.w3.org/2000/svg" width="{w}" height="{h}" '
-                f'viewBox="0 0 {w} {h}" font-family="{escape(_FONT)}">',
-                f"<title>{escape(self._diagram.title)}</title>",
+                f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {w} {h}">',
+                f"<title>{title}</title>",
                 f"<style>{_STYLE}</style>",
                 "<defs>",
                 *(_marker(name, fill) for name, fill in _HEADS),
                 "</defs>",
-                f'<rect width="{w}" height="{h}" rx="10" fill="#ffffff"/>',
-                f'<text class="title" x="{_MARGIN}" y="{_MARGIN + 8}">'
-                f"{escape(self._diagram.title)}</text>",
+                f'<rect {size} rx="10" fill="#ffffff"/>',
+                f'<text class="title" x="{_MARGIN}" y="{_MARGIN + 8}">{title}</text>',
                 *self._shapes,
                 *self._arrows,
                 *self._texts,
@@ -159,54 +127,53 @@ class _Sheet:
     # -- the whole -------------------------------------------------------------------------------
 
     def _outside(self, loops: Sequence[_Loop]) -> tuple[float, float]:
-        boxes, diagram = self._diagram.boxes, self._diagram
-        outer: dict[int, int] = {}
-        items: list[Item] = []
-        for n, box in enumerate(boxes):
-            if box.loop is None:
-                outer[n] = len(items)
-                items.append(self._item(n))
-        frames = [len(items) + place_ for place_ in range(len(loops))]
+        """Draws everything; gives the width and height that it took."""
+        boxes, outputs = self._diagram.boxes, self._diagram.outputs
+        whole = self._gather(loops)
+        placed = place(whole.items, [*whole.edges, *whole.tails], self._gap)
+        x, y = _MARGIN, _MARGIN + _TITLE
+        for loop, frame, title in zip(loops, whole.frames, self._diagram.loops, strict=True):
+            self._draw_loop(loop, frame, placed, x, y, title)
+        for n, item in whole.outer.items():
+            if boxes[n].loop is None:
+                cx, cy = placed.corners[item]
+                self._draw_box(n, whole.items[item], x + cx, y + cy)
+        for key, arrows in whole.edges.items():
+            route = moved(placed.routes[key], x, y)
+            self._draw_arrow(route, _labels(arrows), inside=key[1] in whole.frames)
+        for (name, _), (source, end) in zip(outputs, whole.tails, strict=True):
+            self._draw_end(name, whole.items[end], placed.corners[end], x, y)
+            self._draw_arrow(moved(placed.routes[source, end], x, y), ())
+        for lane, arrow in enumerate(whole.back):
+            ends = whole.outer[arrow.source], whole.outer[arrow.target]
+            right = placed.width + _LANE * (lane + 1)
+            route = way_back(placed, whole.items, *ends, right, self._gap)
+            self._draw_back(moved(route, x, y), arrow)
+        lanes = len(whole.back) + 1 if whole.back else 0
+        return placed.width + _LANE * lanes, placed.height
+
+    def _gather(self, loops: Sequence[_Loop]) -> _Whole:
+        """Numbers what is laid out: boxes outside loops, loops, wanted outputs."""
+        diagram = self._diagram
+        outside = [n for n, box in enumerate(diagram.boxes) if box.loop is None]
+        outer = {n: number for number, n in enumerate(outside)}
+        items = [self._item(n) for n in outside]
+        frames = [len(items) + number for number in range(len(loops))]
         for loop, frame in zip(loops, frames, strict=True):
             outer.update(dict.fromkeys(loop.members, frame))
             items.append(loop.item())
-        ends = [len(items) + place_ for place_ in range(len(diagram.outputs))]
+        ends = [len(items) + number for number in range(len(diagram.outputs))]
         items += [Item(len(name) * 7.6 + 32, 28.0) for name, _ in diagram.outputs]
         edges: dict[tuple[int, int], list[Arrow]] = {}
-        back: list[Arrow] = []
         for arrow in diagram.arrows:
-            a, b = outer[arrow.source], outer[arrow.target]
-            if a == b:
-                continue
-            if arrow.carried:
-                back.append(arrow)
-            else:
-                edges.setdefault((a, b), []).append(arrow)
+            key = (outer[arrow.source], outer[arrow.target])
+            if key[0] != key[1] and not arrow.carried:
+                edges.setdefault(key, []).append(arrow)
         for loop, frame in zip(loops, frames, strict=True):
             self._name_ports(loop, items[frame], outer, ends)
-        tails = [
-            (outer[source], end) for (_, source), end in zip(diagram.outputs, ends, strict=True)
-        ]
-        placed = place(items, [*edges, *tails], self._gap)
-        x, y = _MARGIN, _MARGIN + _TITLE
-        for loop, frame in zip(loops, frames, strict=True):
-            self._draw_loop(loop, frame, placed, x, y, diagram.loops[frame - frames[0]])
-        for n, item in outer.items():
-            if boxes[n].loop is None:
-                cx, cy = placed.corners[item]
-                self._draw_box(n, items[item], x + cx, y + cy)
-        for key, arrows in edges.items():
-            self._draw_arrow(
-                moved(placed.routes[key], x, y), _labels(arrows), inside=key[1] in frames
-            )
-        for (name, _), end, key in zip(diagram.outputs, ends, tails, strict=True):
-            self._draw_end(name, items[end], placed.corners[end], x, y)
-            self._draw_arrow(moved(placed.routes[key], x, y), ())
-        for lane, arrow in enumerate(back):
-            a, b = outer[arrow.source], outer[arrow.target]
-            route = way_back(placed, items, a, b, placed.width + _LANE * (lane + 1), self._gap)
-            self._draw_back(moved(route, x, y), arrow)
-        return placed.width + _LANE * (len(back) + 1 if back else 0), placed.height
+        sources = [outer[source] for _, source in diagram.outputs]
+        back = [a for a in diagram.arrows if a.carried and outer[a.source] != outer[a.target]]
+        return _Whole(items, outer, frames, edges, list(zip(sources, ends, strict=True)), back)
 
     def _name_ports(
         self, loop: _Loop, item: Item, outer: dict[int, int], ends: Sequence[int]
@@ -232,13 +199,13 @@ class _Sheet:
             'stroke="#8250df" stroke-width="1.4" stroke-dasharray="2 3"/>'
         )
         x_end, y_end = left + item.width - 14, top + item.height - 9
-        self._texts += _haloed(f"↻ {title}", "loop", x_end, y_end, "end", "#faf8fe")
+        self._texts += haloed(f"↻ {title}", "loop", x_end, y_end, "end", "#faf8fe")
         x, y = left + _PAD, top + _HEAD
         for n, number in loop.number.items():
             cx, cy = loop.placed.corners[number]
             self._draw_box(n, self._item(n), x + cx, y + cy)
-        inside = {port: top for port in loop.entries.values()}
-        outside = {port: top + item.height for port in loop.exits.values()}
+        inside = dict.fromkeys(loop.entries.values(), top)
+        outside = dict.fromkeys(loop.exits.values(), top + item.height)
         arrows = _between(self._diagram.arrows, loop)
         for (source, target), route in loop.placed.routes.items():
             points = moved(route, x, y)
@@ -307,13 +274,34 @@ class _Sheet:
                 break
             y -= _LABEL
         self._taken.append(spot)
-        self._texts += _haloed(label, "label", x, y, "middle", "#ffffff")
+        self._texts += haloed(label, "label", x, y, "middle", "#ffffff")
 
     def _draw_back(self, points: Route, arrow: Arrow) -> None:
         self._arrows.append(
             f'<path class="arrow carried" d="{rounded(points)}" marker-end="url(#carried)">'
             f"{_tip(arrow.labels)}</path>"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """What is laid out, loops being boxes.
+
+    Attributes:
+        items: Boxes, frames of loops and wanted outputs.
+        outer: For each box of the diagram, its item.
+        frames: The items of the loops.
+        edges: Arrows between items.
+        tails: Arrows to wanted outputs.
+        back: Arrows that run backwards.
+    """
+
+    items: list[Item]
+    outer: dict[int, int]
+    frames: list[int]
+    edges: dict[tuple[int, int], list[Arrow]]
+    tails: list[tuple[int, int]]
+    back: list[Arrow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,16 +344,6 @@ def _between(arrows: Sequence[Arrow], loop: _Loop) -> dict[tuple[int, int], list
             source = loop.number.get(arrow.source, loop.entries.get(arrow.source, -1))
             found.setdefault((source, loop.number[arrow.target]), []).append(arrow)
     return found
-
-
-def _haloed(text: str, style: str, x: float, y: float, anchor: str, halo: str) -> list[str]:
-    """Writes a text over a soft copy of itself, so that it can be read where it crosses arrows."""
-    where = f'class="{style}" x="{coord(x)}" y="{coord(y)}" text-anchor="{anchor}"'
-    stroke = f'stroke="{halo}" stroke-width="4" stroke-linejoin="round"'
-    return [
-        f'<text {where} {stroke} aria-hidden="true">{escape(text)}</text>',
-        f"<text {where}>{escape(text)}</text>",
-    ]
 
 
 def _labels(arrows: Sequence[Arrow]) -> tuple[str, ...]:

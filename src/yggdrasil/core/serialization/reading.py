@@ -15,7 +15,14 @@ from yggdrasil.core.serialization.document import Document, parse
 from yggdrasil.core.serialization.schema import GRAPH_KEYS, NODE_KEYS, RULE_KEYS, SCHEMA
 from yggdrasil.core.tasks import read_task
 
-__all__ = ["GraphBuilder", "build_graph", "check_keys", "from_yaml", "read_document"]
+__all__ = [
+    "GraphBuilder",
+    "build_graph",
+    "check_keys",
+    "check_schema",
+    "from_yaml",
+    "read_document",
+]
 
 _WORDS = {str: "a string", int: "a whole number", bool: "true or false", dict: "a mapping"}
 _WORDS[list] = "a list"
@@ -25,15 +32,15 @@ _MODES = ("denoise", "corrupt")
 class GraphBuilder(GraphLike, Protocol):
     """A graph as reading makes it. ``ComputeGraph`` is one; naming it here would close a circle."""
 
-    def add_node(self, name: str, type: Any = None, **settings: Any) -> object:  # noqa: ANN401 - a name or a block
+    def add_node(self, name: str, type: Any = None, **settings: Any) -> object:
         """Declares a node."""
         ...
 
-    def add_stage(self, name: str, graph: Any, **options: Any) -> object:  # noqa: ANN401 - its own class
+    def add_stage(self, name: str, graph: Any, **options: Any) -> object:
         """Adds a whole graph as one node."""
         ...
 
-    def replace_node(self, name: str, type: Any, **options: Any) -> object:  # noqa: ANN401 - as above
+    def replace_node(self, name: str, type: Any, **options: Any) -> object:
         """Puts another block in a node's place."""
         ...
 
@@ -95,11 +102,19 @@ def build_graph(document: Document, make: Callable[[str], G], *, name: str = "gr
     Raises:
         GraphFileError: What the document says makes no graph.
     """
-    _check_schema(document)
+    check_schema(document)
     return _build(document, (), make, name)
 
 
-def _check_schema(document: Document) -> None:
+def check_schema(document: Document) -> None:
+    """Refuses a document of another schema version.
+
+    Args:
+        document: The data.
+
+    Raises:
+        GraphFileError: It says another version, or none.
+    """
     found = document.data.get("schema")
     if type(found) is int and found == SCHEMA:
         return
@@ -158,17 +173,17 @@ def _add_node(
     document: Document,
     path: tuple[str | int, ...],
     graph: GraphBuilder,
-    settings: Any,  # noqa: ANN401 - whatever the file says
+    settings: Any,
     make: Callable[[str], Any],
 ) -> None:
     name = str(path[-1])
     _check(document, path, settings, dict)
     options = dict(settings)
-    for key in options:
+    for key, value in options.items():
         if not isinstance(key, str):
             raise document.error(f"the key {key!r} of node {name!r} is no word.", *path)
-        if key in NODE_KEYS and options[key] is not None:
-            _check(document, (*path, key), options[key], NODE_KEYS[key])
+        if key in NODE_KEYS and value is not None:
+            _check(document, (*path, key), value, NODE_KEYS[key])
     kinds = [key for key in ("type", "use", "graph") if options.get(key) is not None]
     if len(kinds) != 1:
         said = " and ".join(map(repr, kinds)) or "none of them"
@@ -188,7 +203,10 @@ _ABSENT = ("type", "use")
 
 
 def _add_edge(
-    document: Document, path: tuple[str | int, ...], graph: GraphBuilder, text: Any,  # noqa: ANN401 - as above
+    document: Document,
+    path: tuple[str | int, ...],
+    graph: GraphBuilder,
+    text: Any,
 ) -> None:
     _check(document, path, text, str)
     source, arrow, target = (part.strip() for part in text.partition("->"))

@@ -18,6 +18,7 @@ from yggdrasil.core.serialization.schema import NODE_KEYS, SCHEMA
 __all__ = ["to_data", "to_yaml"]
 
 _SHORT = 84
+_TAG = "tag:yaml.org,2002:"
 
 
 def to_yaml(graph: GraphLike) -> str:
@@ -173,10 +174,12 @@ class _Dumper(yaml.SafeDumper):
 
 add_words(_Dumper)  # so that a string which reading would take for a number is quoted
 _Dumper.add_representer(
-    _Flow, lambda dumper, data: dumper.represent_mapping("tag:yaml.org,2002:map", data, True)
+    _Flow,
+    lambda dumper, data: dumper.represent_mapping(f"{_TAG}map", data, flow_style=True),
 )
 _Dumper.add_representer(
-    _FlowList, lambda dumper, data: dumper.represent_sequence("tag:yaml.org,2002:seq", data, True)
+    _FlowList,
+    lambda dumper, data: dumper.represent_sequence(f"{_TAG}seq", data, flow_style=True),
 )
 
 
