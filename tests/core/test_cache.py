@@ -179,7 +179,9 @@ class Pictures(AbstractBaseBlock):
 def test_writing_into_pictures_arrays_and_lists_does_not_either():
     runtime = cached(ComputeGraph().add_node("p", Pictures()))
     pictures = runtime.run({}, ["p.run"])["p.run"]
-    assert runtime.run({}, ["p.run"])["p.run"] is pictures
+    again = runtime.run({}, ["p.run"])["p.run"]
+    assert again is not pictures
+    assert again[0] is not pictures[0]
     pictures[0].putpixel((0, 0), (9, 9, 9))
     pictures = runtime.run({}, ["p.run"])["p.run"]
     assert pictures[0].getpixel((0, 0)) == (1, 2, 3)

@@ -12,6 +12,7 @@ from yggdrasil.core.errors import InputError, LoopError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.kinds import Generator, Latents
 from yggdrasil.core.ports import op
+from yggdrasil.core.registry import register_block
 from yggdrasil.core.runtime import Runtime
 
 IMAGE = torch.tensor([1.0, 2.0, 3.0])
@@ -58,6 +59,22 @@ def test_draws_that_nothing_orders_are_refused():
 def test_the_list_orders_what_data_does_not():
     assert order(two(("p.run", "q.run"))) == ["p.run", "q.run"]
     assert order(two(("q.run", "p.run"))) == ["q.run", "p.run"]
+
+
+@register_block("toy_block/draw")
+class Named(Draw):
+    pass
+
+
+class Derived(Named):
+    pass
+
+
+def test_the_list_names_derived_types_by_their_base():
+    graph = ComputeGraph("two", draws=("toy_block/draw.run", "p.run"))
+    graph.add_node("p", Draw()).add_node("q", Derived()).add_node("join", Join())
+    graph.connect("p", "join.a").connect("q", "join.b")
+    assert order(graph) == ["q.run", "p.run"]
 
 
 def test_data_orders_without_a_list():

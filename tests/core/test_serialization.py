@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.core.graphs import NODES, RULES, diffusion, one, seeded
@@ -151,6 +151,14 @@ PLAIN = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(PLAIN)
+@example("a\x85b")
+@example("\u2028")
+@example("a\u2029 b")
+@example("\ufeffa")
+@example("a\r\nb\r")
+@example("\x00\x1b\x7f\x9f\U0010ffff")
+@example({"a\x85b": ["\u2028", {"\ufeff": "\x85"}]})
+@example("\x85 ä " * 60)
 def test_plain_data_survives_to_the_bit(value):
     graph = ComputeGraph("g").add_node("s", Settings(table={"value": value}, text="yes"))
     again = ComputeGraph.from_yaml(graph.to_yaml())

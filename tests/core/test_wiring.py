@@ -4,14 +4,16 @@ import pytest
 import torch
 
 from tests.core.graphs import RULES, chain, diffusion, one, seeded
-from tests.core.toys import Add, Control, Double, Gather, Mix, Weigh, calls, ran
+from tests.core.toys import Add, Blend, Codec, Control, Double, Gather, Mix, Weigh, calls, ran
 from yggdrasil.core.errors import (
     AmbiguousError,
     MissingInputError,
     UnknownInputError,
     UnknownOutputError,
 )
+from yggdrasil.core.explaining import explain
 from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.registry import register_block
 from yggdrasil.core.rules import Rule
 from yggdrasil.core.runtime import Runtime
 
@@ -96,6 +98,57 @@ def test_exposed_inputs_name_ports_and_beat_edges():
     runtime = Runtime(graph)
     assert runtime.run({"middle": one(3)}, ["n1.run"]) == {"n1.run": one(6)}
     assert runtime.run({"x": one(3)}, ["n1.run"]) == {"n1.run": one(8)}
+
+
+@register_block("toy_processor/derived_blend")
+class DerivedBlend(Blend):
+    pass
+
+
+@register_block("toy_codec/derived_shift")
+class DerivedCodec(Codec):
+    pass
+
+
+class UnregisteredCodec(DerivedCodec):
+    pass
+
+
+INPAINT = {"prompt": "a", "init_image": IMAGE, "mask": MASK}
+
+
+@pytest.mark.parametrize("codec", [DerivedCodec, UnregisteredCodec])
+def test_a_derived_type_is_wired_as_its_base(codec):
+    plain = str(Runtime(diffusion()).plan(INPAINT))
+    graph = diffusion().replace_node("blend", "toy_processor/derived_blend")
+    graph.replace_node("vae", codec())
+    assert str(Runtime(graph).plan(INPAINT)) == plain
+    assert "rule toy_codec/shift.encode.init_image" in explain(graph, "vae.encode.init_image")
+    assert explain(graph, "toy_codec/shift.encode.init_image").startswith("vae.encode.init_image")
+
+
+def test_rules_of_a_derived_type_go_before_those_of_its_base():
+    own = Rule("toy_codec/derived_shift.encode.init_image", ("$other_image",))
+    graph = diffusion().replace_node("vae", UnregisteredCodec())
+    graph.rules = (*RULES, own)
+    given = {"prompt": "a", "init_image": IMAGE, "other_image": IMAGE}
+    assert "init_image=$other_image" in str(Runtime(graph).plan(given))
+    assert "init_image=$init_image" in str(Runtime(graph).plan({**given, "other_image": None}))
+
+
+def test_a_source_is_of_the_type_itself_before_those_derived_from_it():
+    graph = ComputeGraph(rules=(Rule("block.run.a", ("toy_codec/shift.decode",)),))
+    graph.add_node("mix", Mix()).add_node("derived", DerivedCodec())
+    candidates = Runtime(graph).wiring().inputs
+    assert "derived.decode" in str(candidates["mix", "run"]["a"].choices[0][0])
+    graph.add_node("vae", Codec())
+    candidates = Runtime(graph).wiring().inputs
+    assert [str(each) for each in candidates["mix", "run"]["a"].choices[0]] == ["vae.decode.image"]
+
+
+def test_an_alias_is_of_no_type():
+    graph = diffusion().add_node("twin", use="vae", role="other")
+    assert "rule" not in explain(graph, "twin.encode.init_image")
 
 
 def test_auto_connect_false_hides_a_node_from_the_rules_for_good():

@@ -76,9 +76,11 @@ def test_a_diffusers_class_has_a_template_and_a_task_and_back(name, task):
 
 
 def test_an_unknown_class_gives_the_nearest():
-    with pytest.raises(ModelError, match=r"m is a FluxPipeline, for which there is no template yet"):
+    with pytest.raises(
+        ModelError, match=r"m is a FluxPipeline, for which there is no template yet"
+    ):
         template_for("FluxPipeline", "m")
-    with pytest.raises(ModelError, match="Did you mean.*'StableDiffusionPipeline'"):
+    with pytest.raises(ModelError, match=r"Did you mean.*'StableDiffusionPipeline'"):
         template_for("StableDiffusionPipelines", "m")
 
 
@@ -119,7 +121,9 @@ def test_what_the_hub_refuses_is_said(monkeypatch, error):
 
 
 def test_a_folder_that_is_no_pipeline_says_what_is_wanted(tmp_path):
-    with pytest.raises(ModelError, match="has no model_index.json.*Give the folder that holds unet"):
+    with pytest.raises(
+        ModelError, match=r"has no model_index.json.*Give the folder that holds unet"
+    ):
         FolderLibrary.open(tmp_path)
     with pytest.raises(ModelError, match=r"There is no folder .*/a/b\.$"):
         FolderLibrary.open(tmp_path / "a" / "b")

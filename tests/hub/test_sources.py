@@ -66,7 +66,7 @@ def test_tokenizers_are_loaded_as_well(tiny_folder):
 def test_weights_that_lack_a_tensor_are_refused(copy, which):
     file = next((copy / which.folder).glob("*.safetensors"))
     tensors = load_file(file)
-    lost = sorted(tensors)[0]
+    lost = min(tensors)
     save_file({k: v for k, v in tensors.items() if k != lost}, file, metadata={"format": "pt"})
     with pytest.raises(ModelError, match=f"lack '.*' of {which.cls.__name__}. Copy or download"):
         FolderSource(copy).load(which)
@@ -147,13 +147,15 @@ def test_layers_may_begin_at_zero(values):
 
 
 def test_an_ending_that_no_layer_has_is_refused(values):
-    with pytest.raises(ConfigError, match="UNet2DConditionModel has no layer whose name ends in 'x'"):
+    with pytest.raises(
+        ConfigError, match="UNet2DConditionModel has no layer whose name ends in 'x'"
+    ):
         FreshSource(values, zero=("x",)).load(UNET)
 
 
 @pytest.mark.parametrize(
     ("which", "name", "near"),
-    [(UNET, "in_chanels", "'in_channels'"), (TEXT, "hiden_size", "'hidden_size'")],
+    [(UNET, "in_channel", "'in_channels'"), (TEXT, "hidden_sizes", "'hidden_size'")],
 )
 def test_a_misspelt_value_gives_the_nearest(which, name, near):
     with pytest.raises(ConfigError, match=rf"{which.cls.__name__} has no '{name}' in its .*{near}"):

@@ -76,7 +76,8 @@ def _page(rows: list[dict[str, Any]]) -> str:
         "the CPU with one thread. Compared are the latents after the last step and the decoded",
         "pictures.",
         "",
-        f"**{exact} of {len(cells)} cells have a maximum absolute difference of 0.0** ({versions}).",
+        f"**{exact} of {len(cells)} cells have a maximum absolute difference of 0.0**",
+        f"({versions}).",
         "",
         f"The largest difference over all models ({', '.join(models)}) and solvers",
         f"({', '.join(SCHEDULERS)}); `sd2` predicts v.",
@@ -97,8 +98,8 @@ def _page(rows: list[dict[str, Any]]) -> str:
         "In brackets: how many cells. n/a: that pipeline of Diffusers has no such argument. The",
         "single cells are in [parity.json](parity.json).",
         "",
-        "Where Diffusers is wrong, YggDrasil is not: `clip_skip` works with transformers 5, and one",
-        "negative prompt serves a batch of prompts.",
+        "Where Diffusers is wrong, YggDrasil is not: `clip_skip` works with transformers 5, and",
+        "one negative prompt serves a batch of prompts.",
         "",
     ]
     return "\n".join(lines)

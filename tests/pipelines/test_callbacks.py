@@ -154,7 +154,11 @@ def test_a_callback_is_heard_on_every_call(ours):
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("latent", "'latents'"), ("prompt_embed", "'prompt_embeds'"), ("guidance", "'guidance_scale'")],
+    [
+        ("latent", "'latents'"),
+        ("prompt_embed", "'prompt_embeds'"),
+        ("guidance", "'guidance_scale'"),
+    ],
 )
 def test_a_name_that_no_loop_reads_is_refused_before_anything_runs(ours, encodings, name, hint):
     call = {**CALL, "callback_on_step_end": print, "callback_on_step_end_tensor_inputs": [name]}

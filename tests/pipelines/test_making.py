@@ -14,7 +14,7 @@ from diffusers import DiffusionPipeline, StableDiffusionImg2ImgPipeline
 from tests.pipelines.conftest import generator, quiet
 from tests.pipelines.pictures import picture
 from tests.tiny_models import tiny_pipeline
-from yggdrasil import ComputeGraph, InferencePipeline
+from yggdrasil import ComputeGraph, InferencePipeline, TrainingPipeline
 from yggdrasil.core.errors import (
     ConfigError,
     InputError,
@@ -25,6 +25,7 @@ from yggdrasil.core.errors import (
     UnknownInputError,
 )
 from yggdrasil.hub import sources
+from yggdrasil.hub.locate import locate
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def test_a_solver_of_ones_own_takes_the_schedule_of_the_model(tiny_folder):
 
 
 def test_an_unknown_solver_gives_the_nearest(tiny_folder):
-    with pytest.raises(RegistryError, match="solver/eulr.*'solver/euler'"):
+    with pytest.raises(RegistryError, match=r"solver/eulr.*'solver/euler'"):
         InferencePipeline.from_pretrained(tiny_folder("sd15"), solver="solver/eulr")
 
 
@@ -178,8 +179,8 @@ DAMAGE = {
     "index of a list": ("model_index.json", "[]", "should hold a JSON object, not a list"),
     "unknown class": (
         "model_index.json",
-        '{"_class_name": "StableDifusionPipeline"}',
-        "is a StableDifusionPipeline, for which there is no template yet.*'StableDiffusionPipeline'",
+        '{"_class_name": "StableDiffusionPipelines"}',
+        "is a StableDiffusionPipelines, for which there is no.*'StableDiffusionPipeline'",
     ),
     "no class": ("model_index.json", "{}", "says no _class_name, so the model's family is unknown"),
     "odd entry": (
@@ -234,7 +235,9 @@ def test_a_missing_folder_gives_the_nearest_names(tiny_folder):
 
 
 def test_a_zoo_model_that_is_not_there_gives_the_nearest(zoo):
-    with pytest.raises(ModelError, match=r"zoo has no model 'zoo/shape'\. Did you mean 'zoo/shapes"):
+    with pytest.raises(
+        ModelError, match=r"zoo has no model 'zoo/shape'\. Did you mean 'zoo/shapes"
+    ):
         InferencePipeline.from_pretrained("zoo/shape")
 
 
@@ -246,7 +249,9 @@ def test_a_hub_id_that_cannot_be_had_says_what_to_check(monkeypatch):
         raise OSError("offline")
 
     monkeypatch.setattr(DiffusionPipeline, "download", download)
-    with pytest.raises(ModelError, match=r"'some/model' is no folder here.*offline.*HF_HUB_OFFLINE"):
+    with pytest.raises(
+        ModelError, match=r"'some/model' is no folder here.*offline.*HF_HUB_OFFLINE"
+    ):
         InferencePipeline.from_pretrained("some/model", revision="v1", variant="fp16")
     assert asked == {
         "name": "some/model", "revision": "v1", "variant": "fp16", "use_safetensors": True,
@@ -265,13 +270,13 @@ def test_a_variant_is_loaded_where_it_is_asked_for(copy, tmp_path):
     assert pipe.components["unet"].conv_in.weight.dtype == torch.float32
     with pytest.raises(ModelError, match=r"holds weights of a variant only\. Give variant='fp16'"):
         InferencePipeline.from_pretrained(tmp_path / "half")
-    with pytest.raises(ModelError, match="no weights of the variant 'fp16'. Leave variant out"):
+    with pytest.raises(ModelError, match=r"no weights of the variant 'fp16'. Leave variant out"):
         InferencePipeline.from_pretrained(copy, variant="fp16")
 
 
 def test_options_of_the_constructor_are_checked_by_python(tiny_folder):
-    with pytest.raises(TypeError, match="cache_limt"):
-        InferencePipeline.from_pretrained(tiny_folder("sd15"), cache_limt=0)
+    with pytest.raises(TypeError, match="cache_limits"):
+        InferencePipeline.from_pretrained(tiny_folder("sd15"), cache_limits=0)
 
 
 # -- objects and graphs ----------------------------------------------------------------------------
@@ -317,17 +322,109 @@ def test_a_node_may_name_a_model_of_its_own(theirs, tiny_folder, tmp_path):
     tiny_pipeline(seed=3).save_pretrained(other)
     graph = ComputeGraph.from_template("sd15")
     graph.replace_node("vae", "codec/autoencoder_kl", pretrained=str(other))
-    from yggdrasil.hub.locate import locate
-
     pipe = InferencePipeline(graph, library=locate(tiny_folder("sd15")))
     vae, plain = pipe.components["vae"], theirs.vae
     assert not torch.equal(vae.encoder.conv_in.weight, plain.encoder.conv_in.weight)
     assert torch.equal(pipe.components["unet"].conv_in.weight, theirs.unet.conv_in.weight)
 
 
-def test_a_node_may_be_made_from_a_configuration(theirs, tiny_folder):
-    from yggdrasil.hub.locate import locate
+def with_graph(folder, change):
+    """Saves a changed graph beside a model's components."""
+    graph = ComputeGraph.from_template("sd15")
+    change(graph)
+    (folder / "graph.yaml").write_text(graph.to_yaml(), encoding="utf-8")
+    return graph
 
+
+def _name_model(graph):
+    graph.replace_node("vae", "codec/autoencoder_kl", pretrained="someone/else")
+
+
+def _name_component(graph):
+    graph.replace_node("vae", "codec/autoencoder_kl", components={"vae": "someone/else"})
+
+
+def _name_model_in_stage(graph):
+    inner = ComputeGraph("inner")
+    inner.add_node("vae", "codec/autoencoder_kl", pretrained="someone/else")
+    graph.remove_node("masked").remove_node("vae").add_stage("vae", inner)
+
+
+def _name_model_of_stage(graph):
+    graph.add_stage("stage", ComputeGraph("inner"), pretrained="someone/else")
+
+
+@pytest.mark.parametrize(
+    ("change", "node"),
+    [
+        (_name_model, "vae"),
+        (_name_component, "vae"),
+        (_name_model_in_stage, "vae.vae"),
+        (_name_model_of_stage, "stage"),
+    ],
+)
+@pytest.mark.parametrize("make", [InferencePipeline, TrainingPipeline])
+def test_the_graph_of_a_model_does_not_fetch_another_model(copy, monkeypatch, make, change, node):
+    def download(*_, **__):
+        pytest.fail("the hub was asked")
+
+    monkeypatch.setattr(DiffusionPipeline, "download", download)
+    with_graph(copy, change)
+    options = {"train_nodes": ["unet"]} if make is TrainingPipeline else {}
+    message = (
+        rf"Node '{node}' of .*graph\.yaml names the model 'someone/else', which would be fetched "
+        r"from the hub.*from_graph\(ComputeGraph\.from_yaml\('.*graph\.yaml'\), library=locate\("
+    )
+    with pytest.raises(ModelError, match=message):
+        make.from_pretrained(copy, **options)
+
+
+def test_a_graph_read_by_the_caller_may_fetch_another_model(copy, tiny_folder, monkeypatch):
+    monkeypatch.setattr(DiffusionPipeline, "download", lambda *_, **__: str(tiny_folder("sd15")))
+    with_graph(copy, _name_model)
+    graph = ComputeGraph.from_yaml(copy / "graph.yaml")
+    pipe = InferencePipeline.from_graph(graph, library=locate(copy))
+    assert pipe.graph.block("vae").sources["vae"].root == tiny_folder("sd15")
+
+
+def test_the_graph_of_a_model_may_name_folders_and_the_zoo(copy, zoo, tiny_folder, monkeypatch):
+    monkeypatch.chdir(tiny_folder("sd15").parent.parent)
+    relative = str(tiny_folder("sd15").relative_to(tiny_folder("sd15").parent.parent))
+    for name in (str(tiny_folder("sd15")), relative, "zoo/shapes"):
+        with_graph(copy, lambda graph, name=name: graph.replace_node(
+            "vae", "codec/autoencoder_kl", pretrained=name))  # fmt: skip
+        pipe = InferencePipeline.from_pretrained(copy)
+        root = zoo if name == "zoo/shapes" else tiny_folder("sd15")
+        assert pipe.graph.block("vae").sources["vae"].root.resolve() == root.resolve()
+
+
+def test_the_model_of_a_stage_fills_the_nodes_inside(tiny_folder, tmp_path):
+    for name, seed in (("other", 3), ("third", 4)):
+        tiny_pipeline(seed=seed).save_pretrained(tmp_path / name)
+    plain, inner, innermost = (ComputeGraph(name) for name in ("plain", "inner", "innermost"))
+    for graph in (plain, inner, innermost):
+        graph.add_node("vae", "codec/autoencoder_kl")
+    inner.add_node("own", "codec/autoencoder_kl", pretrained=str(tmp_path / "third"))
+    inner.add_stage("deeper", innermost)
+    outer = ComputeGraph("outer").add_stage("plain", plain)
+    outer.add_stage("inner", inner, pretrained=str(tmp_path / "other"))
+    InferencePipeline(outer, library=locate(tiny_folder("sd15")))
+    roots = [
+        graph.block(name).sources["vae"].root
+        for graph, name in [(plain, "vae"), (inner, "vae"), (inner, "own"), (innermost, "vae")]
+    ]
+    other = tmp_path / "other"
+    assert roots == [tiny_folder("sd15"), other, tmp_path / "third", other]
+    assert inner.block("vae").vae is innermost.block("vae").vae
+
+
+def test_components_of_a_stage_are_refused():
+    graph = ComputeGraph("outer").add_stage("s", ComputeGraph("i"), components={"vae": "x"})
+    with pytest.raises(ConfigError, match="Node 's' gives 'vae' among its components"):
+        InferencePipeline(graph)
+
+
+def test_a_node_may_be_made_from_a_configuration(theirs, tiny_folder):
     config = {name: value for name, value in theirs.vae.config.items() if name[0] != "_"}
     made = []
     for components in ({"vae": {"config": config, "seed": 4}}, {"vae": config}):
@@ -397,5 +494,7 @@ def test_the_repr_says_graph_task_and_model(theirs):
 
 def test_a_name_of_another_task_is_refused_by_a_fixed_one(theirs):
     pipe = InferencePipeline.from_diffusers(theirs)
-    with pytest.raises(UnknownInputError, match=r"'txt2img' takes no argument 'image'\. Task 'img2"):
+    with pytest.raises(
+        UnknownInputError, match=r"'txt2img' takes no argument 'image'\. Task 'img2"
+    ):
         pipe("a cat", image=picture())

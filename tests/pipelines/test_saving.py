@@ -105,6 +105,22 @@ def test_the_folder_holds_what_nodes_took_from_elsewhere(tiny_folder, tmp_path):
     assert torch.equal(images(by_diffusers(folder)), expected)
 
 
+def test_words_that_other_readers_take_for_truth_are_kept(ours, tmp_path):
+    ours.graph.defaults = {"prompt": "yes", "negative_prompt": "a\x85b"}
+    ours.graph.replace_node("vae", ours.graph.block("vae"), pretrained="somewhere")
+    folder = ours.save_pretrained(tmp_path / "saved")
+    assert ComputeGraph.from_yaml(folder / "graph.yaml").defaults == ours.graph.defaults
+
+
+def test_the_graph_of_a_stage_is_saved_without_the_places_of_components(tiny_folder, tmp_path):
+    inner = ComputeGraph("inner").add_node("vae", "codec/autoencoder_kl")
+    inner.replace_node("vae", "codec/autoencoder_kl", pretrained=str(tiny_folder("sd15")))
+    pipe = InferencePipeline(ComputeGraph("outer").add_stage("stage", inner))
+    text = (pipe.save_pretrained(tmp_path / "saved") / "graph.yaml").read_text()
+    assert "vae: {type: codec/autoencoder_kl}" in text
+    assert "pretrained" not in text
+
+
 def test_the_index_names_every_component(ours, tmp_path):
     index = json.loads((ours.save_pretrained(tmp_path) / "model_index.json").read_text())
     assert index["_class_name"] == "StableDiffusionPipeline"

@@ -104,5 +104,7 @@ def _cut(path):
 def test_a_damaged_checkpoint_says_what_to_do(tmp_path, name, spoil):
     path = write_checkpoint(tmp_path, checkpoint(), keep=1)
     spoil(path / name)
-    with pytest.raises(ModelError, match=r"00000003 is no whole checkpoint.*Remove it to go on from"):
+    with pytest.raises(
+        ModelError, match=r"00000003 is no whole checkpoint.*Remove it to go on from"
+    ):
         read_checkpoint(path)

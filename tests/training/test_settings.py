@@ -28,14 +28,22 @@ def test_settings_have_defaults_and_are_frozen():
         ({"steps": 1, "optimizer": {"lr": 0}}, ("optimizer", "lr"), "greater than 0"),
         ({"steps": 1, "optimizer": {"lr": float("nan")}}, ("optimizer", "lr"), "finite number"),
         ({"steps": 1, "optimizer": {"lr": float("inf")}}, ("optimizer", "lr"), "finite number"),
-        ({"steps": 1, "optimizer": {"betas": [0.9, 1.0]}}, ("optimizer", "betas", 1), "less than 1"),
+        (
+            {"steps": 1, "optimizer": {"betas": [0.9, 1.0]}},
+            ("optimizer", "betas", 1),
+            "less than 1",
+        ),
         (
             {"steps": 1, "optimizer": {"lr_factors": {"unet": -1.0}}},
             ("optimizer", "lr_factors", "unet"),
             "greater than or equal to 0",
         ),
         ({"steps": 1, "schedule": {"name": "cos"}}, ("schedule", "name"), "'cosine'"),
-        ({"steps": 1, "schedule": {"warmup_steps": -1}}, ("schedule", "warmup_steps"), "equal to 0"),
+        (
+            {"steps": 1, "schedule": {"warmup_steps": -1}},
+            ("schedule", "warmup_steps"),
+            "equal to 0",
+        ),
         ({"steps": 1, "ema": {"decay": 1.0}}, ("ema", "decay"), "less than 1"),
     ],
 )

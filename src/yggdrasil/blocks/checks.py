@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from numbers import Real
+from numbers import Integral, Real
 
 from yggdrasil.core.errors import InputError, nearest
 
@@ -20,9 +20,9 @@ def check_count(name: str, value: object, *, least: int = 1) -> None:
         least: The smallest number that can be.
 
     Raises:
-        InputError: It is no ``int``, or smaller; a ``bool`` is no number here.
+        InputError: It is no integer, or smaller; a ``bool`` is no number here.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InputError(
             f"{name} is {value!r}: give a whole number of at least {least}, such as "
             f"{name}={max(least, 1)}."
@@ -74,8 +74,8 @@ def check_multiple(name: str, value: object, step: int) -> None:
         InputError: It is no such multiple; the message names the nearest.
     """
     check_count(name, value)
-    if isinstance(value, int) and value % step:
-        closest = max(step, round(value / step) * step)
+    if isinstance(value, Integral) and value % step:
+        closest = max(step, round(int(value) / step) * step)
         raise InputError(
             f"{name} is {value}: it must be a multiple of {step} pixels; the nearest is "
             f"{name}={closest}."

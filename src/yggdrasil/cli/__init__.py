@@ -17,13 +17,13 @@ def main() -> None:
     from yggdrasil.core.errors import YggdrasilError
 
     try:
-        app()
+        app(prog_name="yggdrasil")
     except YggdrasilError as error:
         from rich.console import Console
 
         console = Console(stderr=True, highlight=False)
         console.print(f"[bold red]{type(error).__name__}[/]: ", end="")
-        console.print(str(error), markup=False)
+        console.print(str(error), markup=False, soft_wrap=True)
         for note in getattr(error, "__notes__", ()):
-            console.print(f"  {note}", markup=False)
+            console.print(f"  {note}", markup=False, soft_wrap=True)
         sys.exit(1)

@@ -23,7 +23,14 @@ Model = Annotated[
     Optional[str],  # noqa: UP045 - typer reads it at run time
     typer.Option("--model", "-m", help="Zoo name, folder or hub id; the model in the box if none."),
 ]
-Template = Annotated[str, typer.Option("--template", "-t", help="Template or task.")]
+Template = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads it at run time
+    typer.Option("--template", "-t", help="Template or task; the model's own, or sd15, if none."),
+]
+
+Pictures = Annotated[
+    Path, typer.Option("--output", "-o", file_okay=False, help="Folder for pictures.")
+]
 
 
 @app.command()
@@ -31,10 +38,8 @@ def generate(
     prompts: Annotated[list[str], typer.Argument(help="What to show; one picture each.")],
     *,
     model: Model = None,
-    template: Template = "sd15",
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for pictures.")] = Path(
-        "pictures"
-    ),
+    template: Template = None,
+    output: Pictures = Path("pictures"),
     steps: Annotated[int, typer.Option("--steps", "-s", help="Denoising steps.")] = 20,
     guidance_scale: Annotated[float, typer.Option("--guidance-scale", "-g")] = 5.0,
     negative: Annotated[str, typer.Option("--negative", help="What not to show.")] = "",
@@ -80,16 +85,16 @@ def generate(
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's file, or the name of a packaged one.")],
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path(
-        "runs"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", file_okay=False, help="Folder of the run.")
+    ] = Path("runs"),
     resume: Annotated[
         bool, typer.Option("--resume/--from-scratch", help="Go on from checkpoints.")
     ] = True,
     evaluate_every: Annotated[
-        int, typer.Option("--evaluate-every", help="Steps between evaluations; 0 for none.")
+        int, typer.Option("--evaluate-every", min=0, help="Steps between evaluations; 0 for none.")
     ] = 0,
-    threads: Annotated[int, typer.Option("--threads", help="CPU threads; 0 leaves it.")] = 0,
+    threads: Annotated[int, typer.Option("--threads", min=0, help="CPU threads; 0 leaves it.")] = 0,
 ) -> None:
     """Train a model from a recipe."""
     from yggdrasil.cli.train import run
@@ -99,9 +104,7 @@ def train(
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for pictures.")] = Path(
-        "pictures"
-    ),
+    output: Pictures = Path("pictures"),
 ) -> None:
     """Make a sheet of pictures with the model in the box."""
     from yggdrasil.cli.demo import run
@@ -137,7 +140,7 @@ def graph_draw(
     form: Annotated[str, typer.Option("--format", "-f", help="mermaid or svg.")] = "mermaid",
     output: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads it at run time
-        typer.Option("--output", "-o", help="File to write; the terminal if none."),
+        typer.Option("--output", "-o", dir_okay=False, help="File to write; the terminal if none."),
     ] = None,
 ) -> None:
     """Draw a graph."""

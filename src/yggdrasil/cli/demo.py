@@ -8,7 +8,9 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console
+from rich.markup import escape
 
+from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.pipelines.inference import InferencePipeline
 
 __all__ = ["PROMPTS", "run", "sheet"]
@@ -26,6 +28,7 @@ PROMPTS = (
 _CELL, _GAP = 160, 12
 
 
+@quiet_libraries()
 def run(output: Path) -> None:
     """Generates the sheet with the model in the box and says what it took."""
     console = Console()
@@ -41,7 +44,8 @@ def run(output: Path) -> None:
     path = output / "demo.png"
     sheet(result.images, PROMPTS).save(path)
     seconds = time.perf_counter() - start
-    console.print(f"{len(PROMPTS)} pictures in {seconds:.1f} s: [bold]{path}[/]", highlight=False)
+    line = f"{len(PROMPTS)} pictures in {seconds:.1f} s: [bold]{escape(str(path))}[/]"
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 def sheet(pictures: list[Any], prompts: tuple[str, ...], columns: int = 4) -> Image.Image:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
+from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.core.errors import InputError
 from yggdrasil.pipelines.inference import InferencePipeline
 
@@ -22,7 +24,7 @@ class GenerateOptions:
 
     prompts: list[str]
     model: str | None
-    template: str
+    template: str | None
     output: Path
     steps: int
     guidance_scale: float
@@ -36,14 +38,11 @@ class GenerateOptions:
     height: int | None
 
 
+@quiet_libraries()
 def run(options: GenerateOptions) -> None:
     """Makes one picture for each prompt and writes it as ``<seed>-<prompt>.png``."""
     console = Console()
-    pipe = (
-        InferencePipeline.from_pretrained(options.model, solver=options.solver)
-        if options.model
-        else InferencePipeline.from_template(options.template, solver=options.solver)
-    )
+    pipe = _pipeline(options)
     arguments: dict[str, Any] = {
         "negative_prompt": options.negative or None,
         "strength": options.strength,
@@ -52,7 +51,6 @@ def run(options: GenerateOptions) -> None:
         "width": options.width,
         "height": options.height,
     }
-    options.output.mkdir(parents=True, exist_ok=True)
     for number, prompt in enumerate(options.prompts):
         seed = options.seed + number
         start = time.perf_counter()
@@ -63,10 +61,20 @@ def run(options: GenerateOptions) -> None:
             guidance_scale=options.guidance_scale,
             **arguments,
         )
+        options.output.mkdir(parents=True, exist_ok=True)
         path = options.output / f"{seed:04d}-{_slug(prompt)}.png"
         result.images[0].save(path)
         seconds = time.perf_counter() - start
-        console.print(f"{path}  [dim]{seconds:.1f} s, seed {seed}[/]", highlight=False)
+        line = f"{escape(str(path))}  [dim]{seconds:.1f} s, seed {seed}[/]"
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _pipeline(options: GenerateOptions) -> InferencePipeline:
+    if options.model is not None and options.template is None:
+        return InferencePipeline.from_pretrained(options.model, solver=options.solver)
+    return InferencePipeline.from_template(
+        options.template or "sd15", pretrained=options.model, solver=options.solver
+    )
 
 
 def _open(path: Path | None) -> Any:

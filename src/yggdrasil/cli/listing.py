@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from yggdrasil.core.ports import read_ops
@@ -25,7 +26,7 @@ def show_blocks(name: str | None) -> None:
     table.add_column("ops")
     table.add_column("what it is")
     for type_name, cls in block_types().items():
-        table.add_row(type_name, ", ".join(read_ops(cls)), _first_line(cls))
+        table.add_row(type_name, ", ".join(read_ops(cls)), escape(_first_line(cls)))
     console.print(table)
 
 
@@ -45,20 +46,21 @@ def show_templates() -> None:
 
 def _show_block(console: Console, name: str) -> None:
     cls = block_class(name)
-    console.print(f"[bold]{name}[/]  {_first_line(cls)}")
+    console.print(f"[bold]{name}[/]  {escape(_first_line(cls))}")
     if cls.__init__ is not object.__init__ and "__init__" in vars(cls):
         parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
         if parameters:
-            console.print(f"  arguments: {', '.join(map(str, parameters))}", highlight=False)
+            shown = escape(", ".join(map(str, parameters)))
+            console.print(f"  arguments: {shown}", highlight=False)
     for slot, component in cls.slots().items():
         console.print(f"  component {slot}: {component.cls.__name__}", highlight=False)
     for spec in read_ops(cls).values():
-        console.print(f"  [bold]{spec.name}[/]  {spec.doc}", highlight=False)
+        console.print(f"  [bold]{spec.name}[/]  {escape(spec.doc)}", highlight=False)
         for port in spec.inputs.values():
             note = "required" if port.required else f"default {port.default!r}"
-            console.print(f"    in   {port}  [dim]{note}[/]", highlight=False)
+            console.print(f"    in   {escape(str(port))}  [dim]{escape(note)}[/]", highlight=False)
         for port in spec.outputs.values():
-            console.print(f"    out  {port}", highlight=False)
+            console.print(f"    out  {escape(str(port))}", highlight=False)
 
 
 def _first_line(cls: type) -> str:

@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.pipelines.recipes import Phase, find_recipe, read_recipe, run_recipe
 from yggdrasil.pipelines.training import TrainingPipeline
 from yggdrasil.training.datasets.shapes.adherence import measure_adherence
@@ -21,6 +23,7 @@ __all__ = ["run"]
 _PROMPTS = 100
 
 
+@quiet_libraries()
 def run(recipe: str, output: Path, *, resume: bool, evaluate_every: int, threads: int) -> None:
     """Trains a recipe's phases with progress, and says where the model is."""
     if threads:
@@ -46,7 +49,8 @@ def run(recipe: str, output: Path, *, resume: bool, evaluate_every: int, threads
             return [bar]
 
         model = run_recipe(parsed, folder, observers=observers, resume=resume)
-    console.print(f"The model is in [bold]{model}[/].", highlight=False)
+    line = f"The model is in [bold]{escape(str(model))}[/]."
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 class _Bar:
@@ -89,9 +93,19 @@ class _Evaluation:
         blocks = [self._pipeline.graph.block(name) for name in self._pipeline.train_nodes]
         for block in blocks:
             block.eval()
+        try:
+            line = {"step": report["step"], "seconds": report["seconds"], **self._measure(report)}
+        finally:
+            for block in blocks:
+                block.train()
+            restore()
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _measure(self, report: StepReport) -> dict[str, Any]:
         pipe = self._pipeline.inference(task="txt2img", cache_limit=0)
         pipe.set_progress_bar_config(disable=True)
-        line: dict[str, Any] = {"step": report["step"], "seconds": report["seconds"]}
+        measured: dict[str, Any] = {}
         for name, kept_out in (("seen", False), ("kept_out", True)):
             result = measure_adherence(
                 lambda prompts: (
@@ -100,10 +114,6 @@ class _Evaluation:
                 _PROMPTS,
                 kept_out=kept_out,
             )
-            line[name] = {"right": result.right, **result.parts}
+            measured[name] = {"right": result.right, **result.parts}
             self._console.print(f"step {report['step']}, {name}: {result}", highlight=False)
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        for block in blocks:
-            block.train()
-        restore()
+        return measured

@@ -14,7 +14,7 @@ from torch import nn
 from yggdrasil.core.component import Component, ComponentSource, Given
 from yggdrasil.core.errors import ConfigError, nearest
 from yggdrasil.core.ports import OpSpec, read_ops
-from yggdrasil.core.serials import serial_of
+from yggdrasil.core.weights import weights_mark
 
 __all__ = ["AbstractBaseBlock"]
 
@@ -187,15 +187,8 @@ class AbstractBaseBlock(nn.Module, ABC):
     # -- identity --------------------------------------------------------------------------------
 
     def weights_version(self) -> tuple[Any, ...]:
-        """Gives a value that changes when weights are replaced or written to in place.
-
-        In-place changes through ``parameter.data`` leave no trace in PyTorch and are not seen.
-        """
-        tensors = (*self.parameters(), *self.buffers())
-        return tuple(
-            (serial_of(each), each._version, each.data_ptr())  # noqa: SLF001 - PyTorch's counter
-            for each in tensors
-        )
+        """Gives a value that changes when weights are replaced or written to."""
+        return weights_mark((*self.parameters(), *self.buffers()))
 
     def extra_repr(self) -> str:
         """Shows the configuration in ``repr``."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from yggdrasil.core.fingerprint import fingerprint
 
-__all__ = ["CacheInfo", "Entry", "ValueCache"]
+__all__ = ["CacheInfo", "Entry", "ValueCache", "copied"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +121,30 @@ class ValueCache:
             )
 
 
+def copied(value: Any) -> Any:
+    """Copies what the caller could write into, so that nobody writes into what is kept.
+
+    Args:
+        value: Tensors, arrays, pictures, and containers and dataclasses of them.
+    """
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, np.ndarray) or _is_picture(value):
+        return value.copy()
+    if type(value) in (list, tuple):
+        return type(value)(copied(each) for each in value)
+    if type(value) is dict:
+        return {key: copied(each) for key, each in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return dataclasses.replace(value, **{name: copied(each) for name, each in fields.items()})
+    return value
+
+
+def _is_picture(value: object) -> bool:
+    return hasattr(value, "tobytes") and hasattr(value, "mode")  # PIL's, without importing it
+
+
 def _parts(value: object) -> Iterator[object]:
     """Gives everything inside a value, containers and what they hold, in one order."""
     waiting = [value]
@@ -138,7 +162,8 @@ def _parts(value: object) -> Iterator[object]:
 def _mark(part: object) -> object:
     """Gives what changes when a part is written to."""
     if isinstance(part, Tensor):
-        return (id(part), part._version)  # noqa: SLF001 - PyTorch's only counter of writes
+        # Tensors made in inference mode count no writes.
+        return (id(part), None if part.is_inference() else part._version)  # noqa: SLF001
     if isinstance(part, tuple | list | Mapping):
         return len(part)
     if dataclasses.is_dataclass(part):
@@ -152,7 +177,7 @@ def _size(part: object) -> int:
         return part.numel() * part.element_size()
     if isinstance(part, np.ndarray):
         return part.nbytes
-    if hasattr(part, "tobytes") and hasattr(part, "mode"):  # a PIL image
+    if _is_picture(part):
         width, height = getattr(part, "size", (0, 0))
         return int(width) * int(height) * 4
     return 0

@@ -133,7 +133,8 @@ class Component(Generic[T]):
                     f"load them from. Give the node `pretrained=...`, or call "
                     f"block.give({self.name}=...)."
                 )
-            value = source.load(self)
+            with torch.inference_mode(mode=False):
+                value = source.load(self)
             # Modules become submodules, so that to(), parameters() and state_dict() find them.
             setattr(block, self.name, value)
         if isinstance(value, nn.Module) and block.placement is not None:

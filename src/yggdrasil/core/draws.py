@@ -80,7 +80,7 @@ def _place(
     if not vertex.node.startswith(prefix):
         return None
     own = f"{vertex.node.removeprefix(prefix)}.{vertex.op}"
-    heads = (node.role, node.type_name) if node.scope == scope else ()
+    heads = (node.role, *node.type_names) if node.scope == scope else ()
     names = {own, *(f"{head}.{vertex.op}" for head in heads)}
     for place, pattern in enumerate(patterns):
         if pattern in names:

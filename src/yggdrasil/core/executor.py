@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from yggdrasil.core.cache import Entry, ValueCache
+from yggdrasil.core.cache import Entry, ValueCache, copied
 from yggdrasil.core.errors import Cancelled, ExecutionError, YggdrasilError
 from yggdrasil.core.keys import KeyTable
 from yggdrasil.core.plan import Call, Loop, Plan, Slot
@@ -83,12 +83,13 @@ def execute(
         Cancelled: ``cancelled`` said so.
     """
     run = _Run(plan, values, observers, cancelled or _never)
-    with torch.set_grad_enabled(gradients):
+    # Tensors made in inference mode could not be kept: they count no writes.
+    with torch.inference_mode(mode=False), torch.set_grad_enabled(gradients):
         if cache is None or gradients:
             run.plainly()
-        else:
-            run.cached(cache, loops=not changes_values)
-    return {name: run.values[slot] for name, slot in plan.outputs.items()}
+            return {name: run.values[slot] for name, slot in plan.outputs.items()}
+        run.cached(cache, loops=not changes_values)
+        return {name: copied(run.values[slot]) for name, slot in plan.outputs.items()}
 
 
 def _never() -> bool:

@@ -68,7 +68,7 @@ def _find(wiring: Wiring, text: str) -> Iterator[tuple[Vertex, str]]:
         node = wiring.nodes[vertex.node]
         if head in (vertex.node, str(vertex)):
             by_node.append((vertex, port))
-        names = [name for name in (node.role, node.type_name) if name]
+        names = (node.role, *node.type_names)
         if any(head in (name, f"{name}.{vertex.op}") for name in names):
             by_role.append((vertex, port))
     yield from sorted(by_node or by_role)

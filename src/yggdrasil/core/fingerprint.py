@@ -40,7 +40,7 @@ def fingerprint(value: Any) -> bytes | None:  # noqa: PLR0911 - one return for e
         flat = value.detach().contiguous().cpu().view(-1)
         header = f"{value.dtype}{tuple(value.shape)}{value.device}"
         return digest(b"tensor", header.encode(), _bytes_of(flat))
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | np.generic):
         header = f"{value.dtype}{value.shape}"
         return digest(b"array", header.encode(), np.ascontiguousarray(value).tobytes())
     if isinstance(value, torch.dtype | torch.device | torch.Size):
@@ -53,7 +53,9 @@ def fingerprint(value: Any) -> bytes | None:  # noqa: PLR0911 - one return for e
         fields = [getattr(value, field.name) for field in dataclasses.fields(value)]
         return _join(type(value).__qualname__.encode(), fields)
     if hasattr(value, "tobytes") and hasattr(value, "mode"):  # a PIL image, without importing PIL
-        return digest(b"picture", f"{value.mode}{value.size}".encode(), value.tobytes())
+        palette = value.getpalette() if hasattr(value, "getpalette") else None
+        shown = f"{value.mode}{value.size}{palette}{value.info.get('transparency')}"
+        return digest(b"picture", shown.encode(), value.tobytes())
     return None
 
 

@@ -19,13 +19,27 @@ __all__ = ["FlatNode", "Scope", "flatten"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlatNode:
-    """A node that is no stage, at its place in the flat graph."""
+    """A node that is no stage, at its place in the flat graph.
+
+    Attributes:
+        path: Where it was declared.
+        scope: The path of the graph that holds it.
+        block: What it runs.
+        role: What rules know it as.
+        type_names: The registered types that its block is of: its own, then those it is derived
+            from.
+        group: Its group, if it is in one.
+        order: Its place among others that feed one port.
+        auto_connect: Whether rules see it.
+        inputs: Defaults for its ports.
+        ops: What it offers.
+    """
 
     path: str
     scope: str
     block: AbstractBaseBlock
     role: str
-    type_name: str
+    type_names: tuple[str, ...]
     group: str | None
     order: int
     auto_connect: bool
@@ -83,8 +97,8 @@ def flatten(graph: GraphLike) -> tuple[dict[str, FlatNode], dict[str, Scope]]:
                 scope=scope.path,
                 block=block,
                 role=scope.graph.role(name),
-                # An alias plays a role of its own, so rules for the exact type are not its rules.
-                type_name=block.type_name if node.use is None else "",
+                # An alias plays a role of its own, so rules for the type are not its rules.
+                type_names=_type_names(block) if node.use is None else (),
                 group=node.group,
                 order=node.order,
                 auto_connect=node.auto_connect,
@@ -92,3 +106,9 @@ def flatten(graph: GraphLike) -> tuple[dict[str, FlatNode], dict[str, Scope]]:
                 ops=scope.graph.ops(name),
             )
     return nodes, scopes
+
+
+def _type_names(block: AbstractBaseBlock) -> tuple[str, ...]:
+    """Gives the names that a block's class and its bases are registered by, the nearest first."""
+    own = (vars(cls).get("type_name") for cls in type(block).__mro__)
+    return tuple(name for name in own if name)

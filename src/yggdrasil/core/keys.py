@@ -9,6 +9,7 @@ import torch
 
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.fingerprint import digest, fingerprint, generator_fingerprint
+from yggdrasil.core.identity import block_identity, surroundings
 from yggdrasil.core.plan import Call, Loop, Plan, Slot
 
 __all__ = ["KeyTable"]
@@ -17,9 +18,9 @@ __all__ = ["KeyTable"]
 class KeyTable:
     """The keys of a run's values.
 
-    The key of a value is the hash of the block (type, version, configuration, weights), the op and
-    the keys of its inputs. A generator is a value that every draw changes: its key is that of its
-    state at first, and of the draw that left it behind from then on.
+    The key of a value is the hash of the block's identity, the op and the keys of its inputs. A
+    generator is a value that every draw changes: its key is that of its state at first, and of the
+    draw that left it behind from then on.
 
     Args:
         plan: What runs.
@@ -30,6 +31,7 @@ class KeyTable:
         self._keys: list[bytes | None] = [None] * plan.slots
         self._labels = plan.labels
         self._blocks: dict[int, bytes] = {}
+        self._around = surroundings()
         for slot, value in plan.constants.items():
             self._keys[slot] = fingerprint(value)
         for name, slot in plan.inputs.items():
@@ -112,16 +114,7 @@ class KeyTable:
     def _block_key(self, block: AbstractBaseBlock) -> bytes:
         known = self._blocks.get(id(block))
         if known is None:
-            parts: list[Any] = [
-                block.type_name or f"{type(block).__module__}.{type(block).__qualname__}",
-                block.version,
-                sorted(block.config.items(), key=lambda item: item[0]),
-                block.weights_version(),
-            ]
-            # What is not registered, or has a configuration without content, is only like itself.
-            content = fingerprint(parts) if block.type_name else None
-            known = content or digest(repr((id(block), parts[0], parts[3])).encode())
-            self._blocks[id(block)] = known
+            known = self._blocks[id(block)] = digest(self._around, block_identity(block))
         return known
 
 

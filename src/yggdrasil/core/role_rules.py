@@ -72,7 +72,7 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("source.sample.shape", ("layout.match",), mode="corrupt"),
     # The loop.
     Rule("solver.start.noise", ("$latents", "source.sample")),
-    Rule("solver.start.init_latents", ("codec.sample",)),
+    Rule("solver.start.init_latents", ("$init_latents", "codec.sample")),
     Rule("solver.tick.state", ("self.start",), carried="self.step+splices", until="done"),
     Rule("guidance.expand.sample", ("solver.tick.sample",)),
     Rule("guidance.expand.branches", ("guidance.branches",)),
@@ -89,7 +89,7 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("solver.step.model_output", ("guidance.combine", "backbone.predict")),
     Rule("solver.finish.state", ("self.step+splices",)),
     Rule("solver.renoise.state", ("self.step",)),
-    Rule("solver.renoise.init_latents", ("codec.sample",)),
+    Rule("solver.renoise.init_latents", ("$init_latents", "codec.sample")),
     Rule("solver.renoise.noise", ("$latents", "source.sample")),
     # Pictures out.
     Rule("codec.decode.latents", ("solver.finish", "self.sample")),

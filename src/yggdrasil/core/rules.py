@@ -1,6 +1,7 @@
 """The form of a wiring rule: one line of data.
 
-A *target* is ``role.op.port``, or ``role/name.op.port`` for one block type. A *source* is
+A *target* is ``role.op.port``, or ``role/name.op.port`` for one block type and the classes derived
+from it. A *source* is
 
 * ``role.op`` or ``role.op.port``, or the same of one type: an output of another node;
 * ``self.op``: an output of the same node;
@@ -24,7 +25,7 @@ class Rule:
     """For one input: the candidate sources, in order; the first available one is taken.
 
     Attributes:
-        target: The input, by role or by exact type.
+        target: The input, by role or by type.
         sources: Candidates in order; a graph input is ``$name``.
         mode: The wiring that the rule belongs to; None for every wiring.
         carried: The source from the second iteration on: this input closes a loop.

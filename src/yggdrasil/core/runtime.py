@@ -65,9 +65,9 @@ class Runtime:
         key = (mode, frozenset(given), wanted)
         kept = self._plans.setdefault(key, [])
         for plan in kept:
+            for guard in plan.guards:
+                guard.block.check_inputs(guard.vertex.op, guard.known(given))
             if all(guard.holds(given) for guard in plan.guards):
-                for guard in plan.guards:
-                    guard.block.check_inputs(guard.vertex.op, guard.known(given))
                 return plan
         plan = make_plan(self.wiring(mode), given, wanted)
         if len(self._plans) > _PLANS_KEPT:
@@ -89,6 +89,28 @@ class Runtime:
     ) -> dict[str, Any]:
         """Plans and runs; arguments as for ``plan`` and ``execute``."""
         plan = self.plan(values, outputs, mode=mode)
+        return self.execute(
+            plan,
+            values,
+            mode=mode,
+            gradients=gradients,
+            observers=observers,
+            changes_values=changes_values,
+            cancelled=cancelled,
+        )
+
+    def execute(
+        self,
+        plan: Plan,
+        values: Mapping[str, Any],
+        *,
+        mode: Mode = "denoise",
+        gradients: bool = False,
+        observers: Sequence[Observer] = (),
+        changes_values: bool = False,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> dict[str, Any]:
+        """Runs a plan that ``plan`` gave for these values; arguments as for ``execute``."""
         given = fill_defaults(self.wiring(mode), self.graph.defaults, values)
         return execute(
             plan,

@@ -1,33 +1,35 @@
-"""Serial numbers of tensors: unlike an address, never given to a second one."""
+"""Serial numbers of objects: unlike an address, never given to a second one."""
 
 from __future__ import annotations
 
 import itertools
 import weakref
 
-from torch import Tensor
-
 __all__ = ["serial_of"]
 
 _numbers = itertools.count()
-_held: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+_held: dict[int, tuple[weakref.ref[object], int]] = {}
 
 
-def serial_of(tensor: Tensor) -> int:
-    """Gives the number of a tensor; the same one as long as the tensor lives.
+def serial_of(value: object) -> int:
+    """Gives the number of an object; the same one as long as the object lives.
 
     Args:
-        tensor: A parameter or buffer.
+        value: Anything. What cannot be weakly referenced gets a new number each time, so that it
+            is never taken for something else.
     """
-    key = id(tensor)
+    key = id(value)
     held = _held.get(key)
-    if held is not None and held[0]() is tensor:
+    if held is not None and held[0]() is value:
         return held[1]
     number = next(_numbers)
 
-    def forget(_: weakref.ref[Tensor]) -> None:
+    def forget(_: weakref.ref[object]) -> None:
         if _held.get(key, (None, -1))[1] == number:
             del _held[key]
 
-    _held[key] = (weakref.ref(tensor, forget), number)
+    try:
+        _held[key] = (weakref.ref(value, forget), number)
+    except TypeError:  # no weak references to it: its number is not kept
+        return number
     return number

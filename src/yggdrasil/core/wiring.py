@@ -87,8 +87,8 @@ class _Weaver:
         for node in sorted(nodes.values(), key=lambda each: each.rank):
             if node.auto_connect:
                 self._by_role[node.scope, node.role].append(node)
-                if node.type_name:
-                    self._by_role[node.scope, node.type_name].append(node)
+                for name in node.type_names:
+                    self._by_role[node.scope, name].append(node)
         general = _index_rules(ROLE_RULES, mode)
         self._rules = {
             path: (_index_rules(scope.graph.rules, mode), general) for path, scope in scopes.items()
@@ -167,7 +167,7 @@ class _Weaver:
         """Gives the rules of an input: none where it has an explicit edge or sees no rules."""
         if not node.auto_connect or (node.path, spec.name, port.name) in self._edges:
             return []
-        heads = [head for head in (node.type_name, node.role) if head]
+        heads = (*node.type_names, node.role)
         return [
             rule
             for rules in self._rules[node.scope]
@@ -194,10 +194,15 @@ class _Weaver:
         return [*after, found]
 
     def _near(self, node: FlatNode, head: str) -> list[FlatNode]:
-        """Gives the nodes of a role or type in the node's own group, else the ungrouped ones."""
+        """Gives the nodes of a role or type in the node's own group, else the ungrouped ones.
+
+        A node of a derived type stands in for the type, where there is none of the type itself.
+        """
         all_of_it = self._by_role.get((node.scope, head), [])
         own = [each for each in all_of_it if each.group == node.group]
-        return own or [each for each in all_of_it if each.group is None]
+        found = own or [each for each in all_of_it if each.group is None]
+        exact = [each for each in found if head in (each.role, *each.type_names[:1])]
+        return exact or found
 
     # -- splices ---------------------------------------------------------------------------------
 

@@ -32,6 +32,10 @@ class Library(Protocol):
         """Gives the name of the model's scheduler class, where it has one."""
         ...
 
+    def names(self) -> set[str]:
+        """Gives the names of the model's components."""
+        ...
+
     def describe(self) -> str:
         """Says which model it is."""
         ...
@@ -111,6 +115,11 @@ class FolderLibrary:
         """Reads the scheduler's class off the index."""
         return self._class_of("scheduler")
 
+    def names(self) -> set[str]:
+        """Reads the names of the components that the model has off the index."""
+        entries = {name for name, value in self.index().items() if isinstance(value, list)}
+        return {name for name in entries if self._class_of(name) is not None}
+
     def describe(self) -> str:
         """Gives the folder."""
         return str(self.root)
@@ -157,6 +166,10 @@ class ObjectLibrary:
         """Gives the class of the scheduler object."""
         scheduler = self.components.get("scheduler")
         return None if scheduler is None else type(scheduler).__name__
+
+    def names(self) -> set[str]:
+        """Gives the names of the components that are there."""
+        return {name for name, value in self.components.items() if value is not None}
 
     def describe(self) -> str:
         """Gives the name of the object they came from."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from yggdrasil.core.errors import ModelError, nearest
 from yggdrasil.hub.library import FolderLibrary
 
-__all__ = ["locate", "zoo_models"]
+__all__ = ["is_hub_id", "locate", "zoo_models"]
 
 _ZOO = Path(__file__).parent.parent / "zoo"
 
@@ -17,6 +17,16 @@ def zoo_models() -> dict[str, Path]:
     """Gives the models that come with the package, by name (``zoo/shapes``)."""
     indexes = sorted(_ZOO.glob("*/model_index.json"))
     return {f"zoo/{path.parent.name}": path.parent for path in indexes}
+
+
+def is_hub_id(model: str) -> bool:
+    """Says whether ``locate`` would ask the hub for a model: it is neither a folder nor the zoo's.
+
+    Args:
+        model: As for ``locate``.
+    """
+    looks_like_id = model.count("/") == 1 and not model.startswith((".", "/", "~", "zoo/"))
+    return looks_like_id and not Path(model).expanduser().is_dir()
 
 
 def locate(
@@ -38,10 +48,8 @@ def locate(
         return FolderLibrary.open(zoo[text], variant)
     if text.startswith("zoo/"):
         raise ModelError(f"The zoo has no model {text!r}.{nearest(text, zoo)}")
-    folder = Path(text).expanduser()
-    looks_like_id = text.count("/") == 1 and not text.startswith((".", "/", "~"))
-    if folder.is_dir() or not looks_like_id:
-        return FolderLibrary.open(folder, variant)
+    if not is_hub_id(text):
+        return FolderLibrary.open(Path(text).expanduser(), variant)
     return FolderLibrary.open(_download(text, revision=revision, variant=variant), variant)
 
 

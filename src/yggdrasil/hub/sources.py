@@ -160,12 +160,12 @@ class FreshSource:
         Raises:
             ConfigError: The class knows no such value, which it would pass over in silence.
         """
+        cls: type = slot.cls
         for name in self.values:
-            known = _config_names(slot.cls)
+            known = _config_names(cls)
             if name not in known and not name.startswith("_"):
                 raise ConfigError(
-                    f"{slot.cls.__name__} has no {name!r} in its configuration."
-                    f"{nearest(name, known)}"
+                    f"{cls.__name__} has no {name!r} in its configuration.{nearest(name, known)}"
                 )
 
     def config(self, slot: Component[Any]) -> Mapping[str, Any]:
@@ -186,11 +186,12 @@ def _make(cls: Any, values: Mapping[str, Any]) -> Any:
 
 
 @functools.cache
-def _config_names(cls: Any) -> frozenset[str]:
+def _config_names(cls: type) -> frozenset[str]:
     """Gives the names that a class's configuration may hold."""
     if hasattr(cls, "load_config"):
-        return frozenset(inspect.signature(cls.__init__).parameters) - {"self"}
-    return frozenset(cls.config_class().to_dict())
+        return frozenset(inspect.signature(cls).parameters)
+    model: Any = cls
+    return frozenset(model.config_class().to_dict())
 
 
 def _check_loaded(folder: Path, module: nn.Module, info: Mapping[str, Any]) -> None:

@@ -34,10 +34,11 @@ def blocks_of(graph: ComputeGraph) -> Iterator[tuple[str, AbstractBaseBlock]]:
 def fill(graph: ComputeGraph, library: Library | None) -> None:
     """Says for every empty slot where it is loaded from.
 
-    A node's own ``components`` and ``pretrained`` go before the model of the whole pipeline.
+    A node's own ``components`` and ``pretrained`` go before the model of the stage around it, and
+    that before the model of the whole pipeline.
 
     Args:
-        graph: The graph; its stages are filled with the same model.
+        graph: The graph; a stage without ``pretrained`` is filled with the model around it.
         library: The model, if there is one for the whole pipeline.
 
     Raises:
@@ -45,20 +46,21 @@ def fill(graph: ComputeGraph, library: Library | None) -> None:
         ConfigError: A node names a component that its block has not.
     """
     opened: dict[str, Library] = {}
-    waiting: list[Any] = [graph]
+    waiting: list[tuple[Any, Library | None]] = [(graph, library)]
     while waiting:
-        each = waiting.pop()
+        each, around = waiting.pop()
         for node in each.nodes.values():
             if node.block is None:
                 continue
-            if node.block.inner_graph is not None:
-                waiting.append(node.block.inner_graph)
-                continue
             _check_names(node.name, node.block, node.components)
+            if node.block.inner_graph is not None:
+                inside = around if node.pretrained is None else _open(node.pretrained, opened)
+                waiting.append((node.block.inner_graph, inside))
+                continue
             for name, slot in node.block.slots().items():
                 if name in node.block.sources:
                     continue
-                source = _source(slot, node.components.get(name), node.pretrained, library, opened)
+                source = _source(slot, node.components.get(name), node.pretrained, around, opened)
                 if source is not None:
                     node.block.load_from(**{name: source})
 
@@ -99,10 +101,15 @@ def _source(
         return _fresh(slot, own)
     model = own or pretrained
     if model is not None:
-        if model not in opened:
-            opened[model] = locate(model)
-        return opened[model].source(slot)
+        return _open(model, opened).source(slot)
     return None if library is None else library.source(slot)
+
+
+def _open(model: str, opened: dict[str, Library]) -> Library:
+    """Opens each model once, so that nodes which name the same one share its components."""
+    if model not in opened:
+        opened[model] = locate(model)
+    return opened[model]
 
 
 def _fresh(slot: Component[Any], own: Mapping[str, Any]) -> FreshSource:

@@ -25,7 +25,12 @@ from yggdrasil.hub.zoo import fallback
 from yggdrasil.pipelines.callbacks import StepCallback
 from yggdrasil.pipelines.components import blocks_of, check_files, fill, load_for
 from yggdrasil.pipelines.metadata import describe_call
-from yggdrasil.pipelines.models import graph_of, use_own_solver, use_solver
+from yggdrasil.pipelines.models import (
+    graph_of,
+    use_own_solver,
+    use_solver,
+    warn_of_left_out,
+)
 from yggdrasil.pipelines.progress import ProgressBar
 from yggdrasil.pipelines.result import GenerationResult
 from yggdrasil.pipelines.saving import save_pipeline
@@ -180,6 +185,7 @@ class InferencePipeline:
             use_solver(graph, solver)
         pipeline = cls(graph, task=task, library=library, **options)
         check_files(graph)
+        warn_of_left_out(graph, library)
         return pipeline if dtype is None else pipeline.to(dtype=dtype)
 
     # -- use -------------------------------------------------------------------------------------
@@ -247,9 +253,9 @@ class InferencePipeline:
             listeners.insert(0, callback)
         load_for(plan)
         with ProgressBar(**self._bar) as bar:
-            outputs = self._runtime.run(
+            outputs = self._runtime.execute(
+                plan,
                 inputs,
-                wanted,
                 observers=[*listeners, bar],
                 changes_values=bool(listeners),  # each of them may end a loop
                 cancelled=cancelled,
@@ -373,7 +379,10 @@ class InferencePipeline:
 
     def _bind(self, task: Task, call: Mapping[str, Any]) -> dict[str, Any]:
         others = read_tasks(self.graph.tasks).values()
-        return task.bind(call, others=others, known=self._runtime.wiring().names)
+        # What the graph's owner set goes before what the task would take for granted.
+        owned = {port for node in self.graph.nodes.values() for port in node.inputs}
+        known = set(self._runtime.wiring().names) - owned - self.graph.defaults.keys()
+        return task.bind(call, others=others, known=known)
 
     def _known(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Keeps the inputs that the graph has."""

@@ -6,6 +6,7 @@ import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 import yggdrasil
@@ -40,7 +41,7 @@ def describe_call(
         "solvers": sorted(
             graph.block(name).type_name for name in graph.nodes if graph.role(name) == "solver"
         ),
-        "seed": seed if seed is None or isinstance(seed, int) else list(seed),
+        "seed": None if seed is None else _plain(seed),
         "inputs": {
             name: _plain(value)
             for name, value in call.items()
@@ -57,6 +58,8 @@ def describe_call(
 def _plain(value: Any) -> Any:
     if isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, np.generic):
+        return value.item()
     if isinstance(value, torch.Tensor):
         return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
     if isinstance(value, list | tuple):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from yggdrasil.core.errors import InputError
+import logging
+
+from typing import Any
+
+from yggdrasil.core.errors import InputError, ModelError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.families import template_for
 from yggdrasil.hub.library import FolderLibrary, Library
+from yggdrasil.hub.locate import is_hub_id
+from yggdrasil.pipelines.components import blocks_of
 
-__all__ = ["graph_of", "use_own_solver", "use_solver"]
+__all__ = ["graph_of", "use_own_solver", "use_solver", "warn_of_left_out"]
+
+_log = logging.getLogger("yggdrasil")
 
 
 def graph_of(library: FolderLibrary) -> ComputeGraph:
@@ -18,11 +26,13 @@ def graph_of(library: FolderLibrary) -> ComputeGraph:
         library: The model.
 
     Raises:
-        ModelError: Its family has no template.
+        ModelError: Its family has no template, or its graph names a model of the hub.
         GraphFileError: Its graph file makes no graph.
     """
     if library.has_graph():
-        return ComputeGraph.from_yaml(library.graph_file)
+        graph = ComputeGraph.from_yaml(library.graph_file)
+        _refuse_hub(graph, library)
+        return graph
     template, _ = template_for(library.pipeline_class(), library.describe())
     return resolve_template(template)[0]
 
@@ -66,5 +76,47 @@ def use_own_solver(graph: ComputeGraph, library: Library) -> None:
     use_solver(graph, solver_type_for(scheduler))
 
 
+def _refuse_hub(graph: ComputeGraph, library: FolderLibrary) -> None:
+    """Keeps a model's graph from fetching other models that nobody asked for.
+
+    Raises:
+        ModelError: A node, of the graph or of a stage, names a model of the hub.
+    """
+    waiting: list[tuple[str, Any]] = [("", graph)]
+    while waiting:
+        prefix, each = waiting.pop()
+        for name, node in each.nodes.items():
+            for model in (node.pretrained, *node.components.values()):
+                if isinstance(model, str) and is_hub_id(model):
+                    raise ModelError(
+                        f"Node {prefix + name!r} of {library.graph_file} names the model "
+                        f"{model!r}, which would be fetched from the hub: a model's own graph may "
+                        "name folders on this machine and models of the zoo. If you trust it, make "
+                        "the pipeline with from_graph(ComputeGraph.from_yaml("
+                        f"{str(library.graph_file)!r}), library=locate({str(library.root)!r}))."
+                    )
+            if node.block is not None and node.block.inner_graph is not None:
+                waiting.append((f"{prefix}{name}.", node.block.inner_graph))
+
+
 def _solver_nodes(graph: ComputeGraph) -> list[str]:
     return [name for name in graph.nodes if graph.role(name) == "solver"]
+
+
+def warn_of_left_out(graph: ComputeGraph, library: Library) -> None:
+    """Warns of components of a model that nothing in the graph uses, such as a safety checker.
+
+    Args:
+        graph: What will run.
+        library: The model.
+    """
+    used = {slot.folder for _, block in blocks_of(graph) for slot in block.slots().values()}
+    # A feature extractor only prepares pictures for the others.
+    left_out = sorted(library.names() - used - {"feature_extractor"})
+    if left_out:
+        _log.warning(
+            "%s comes with %s, which this graph does not use: the model's own pipeline could give "
+            "other pictures, or none.",
+            library.describe(),
+            ", ".join(left_out),
+        )

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from yggdrasil.blocks.solver.diffusers_solver import DiffusersSolver
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.serialization import to_yaml
 from yggdrasil.hub.library import Library
 from yggdrasil.pipelines.components import blocks_of
 
@@ -37,7 +36,7 @@ def save_pipeline(graph: ComputeGraph, library: Library | None, folder: Path) ->
         InputError: Two nodes hold different components of one name.
         GraphFileError: The graph holds something that a file cannot name.
     """
-    text = _graph_text(graph)
+    text = to_yaml(graph, models=False)  # the folder holds the components
     held: dict[str, tuple[str, Any]] = {}
     for path, block in blocks_of(graph):
         for name, value in _components(block):
@@ -87,19 +86,6 @@ def _replace(target: Path, component: Any) -> None:
     component.save_pretrained(scratch)
     shutil.rmtree(target, ignore_errors=True)
     scratch.replace(target)
-
-
-def _graph_text(graph: ComputeGraph) -> str:
-    """Writes the graph without the places that components came from: the folder holds them."""
-    text = graph.to_yaml()
-    data = yaml.safe_load(text)
-    named = [each for each in data["nodes"].values() if {"pretrained", "components"} & each.keys()]
-    if not named:
-        return text
-    for node in named:
-        node.pop("pretrained", None)
-        node.pop("components", None)
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _class_name(graph: ComputeGraph, library: Library | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -28,6 +29,12 @@ def make_generators(
     """
     if seed is not None and generator is not None:
         raise InputError("seed and generator are both given; give one of them.")
+    given = list(generator) if isinstance(generator, Sequence) else [generator]
+    for each in given:
+        if each is not None and not isinstance(each, torch.Generator):
+            raise InputError(
+                f"generator={each!r} is no torch.Generator; a number is given as seed=..."
+            )
     if isinstance(generator, Sequence):
         # One generator in a list is one for the batch, as in Diffusers' randn_tensor.
         return list(generator) if len(generator) != 1 else generator[0]
@@ -39,7 +46,8 @@ def make_generators(
 
 
 def _seeded(seed: int) -> torch.Generator:
-    # bool is an int to Python; True as a seed is a slip.
-    if type(seed) is not int or not -(2**63) <= seed < 2**64:
+    # bool is an integer to Python; True as a seed is a slip.
+    is_integer = hasattr(seed, "__index__") and not isinstance(seed, bool)
+    if not is_integer or not -(2**63) <= operator.index(seed) < 2**64:
         raise InputError(f"seed={seed!r} is no integer of 64 bits.")
-    return torch.Generator("cpu").manual_seed(seed)
+    return torch.Generator("cpu").manual_seed(operator.index(seed))

@@ -20,7 +20,7 @@ from yggdrasil.hub.locate import locate
 from yggdrasil.pipelines.components import blocks_of, check_files, fill
 from yggdrasil.pipelines.inference import InferencePipeline
 from yggdrasil.pipelines.models import graph_of, use_own_solver
-from yggdrasil.training.batches import Samples
+from yggdrasil.training.batches import Samples, collate
 from yggdrasil.training.settings import TrainingSettings
 from yggdrasil.training.trainer import Trainer, TrainingObserver
 
@@ -71,8 +71,8 @@ class TrainingPipeline:
         name: str,
         *,
         pretrained: str | os.PathLike[str] | None = None,
-        objective: str = "objective/mse",
-        timesteps: str = "timesteps/uniform",
+        objective: str | None = None,
+        timesteps: str | None = None,
         **options: Any,
     ) -> Self:
         """Makes a pipeline of a family, with the two nodes that training adds.
@@ -80,8 +80,9 @@ class TrainingPipeline:
         Args:
             name: A template.
             pretrained: The model to start from; nodes without one start from their own components.
-            objective: Type of the objective.
-            timesteps: Type of the block that says which timesteps are trained.
+            objective: Type of the objective; the graph's own, else ``objective/mse``, unless given.
+            timesteps: Type of the block that says which timesteps are trained; the graph's own,
+                else ``timesteps/uniform``, unless given.
             **options: As for the constructor.
         """
         graph, _ = resolve_template(name)
@@ -93,8 +94,8 @@ class TrainingPipeline:
         cls,
         model: str | os.PathLike[str],
         *,
-        objective: str = "objective/mse",
-        timesteps: str = "timesteps/uniform",
+        objective: str | None = None,
+        timesteps: str | None = None,
         **options: Any,
     ) -> Self:
         """Makes a pipeline that goes on training a model, whose graph is found as for generating.
@@ -102,8 +103,9 @@ class TrainingPipeline:
         Args:
             model: Zoo name, folder in Diffusers' layout, hub id, or a folder that
                 ``save_pretrained`` wrote.
-            objective: Type of the objective.
-            timesteps: Type of the block that says which timesteps are trained.
+            objective: Type of the objective; the graph's own, else ``objective/mse``, unless given.
+            timesteps: Type of the block that says which timesteps are trained; the graph's own,
+                else ``timesteps/uniform``, unless given.
             **options: As for the constructor.
 
         Raises:
@@ -117,13 +119,14 @@ class TrainingPipeline:
         cls,
         graph: ComputeGraph,
         library: FolderLibrary | None,
-        objective: str,
-        timesteps: str,
+        objective: str | None,
+        timesteps: str | None,
         options: Mapping[str, Any],
     ) -> Self:
         if library is not None and not library.has_graph():
             use_own_solver(graph, library)
-        graph.add_node("timesteps", timesteps).add_node("objective", objective)
+        _add_role(graph, "timesteps", timesteps, "timesteps/uniform")
+        _add_role(graph, "objective", objective, "objective/mse")
         pipeline = cls(graph, library=library, **options)
         check_files(graph)
         return pipeline
@@ -153,11 +156,25 @@ class TrainingPipeline:
         Returns:
             The trainer, whose ``use_average`` puts the moving average in.
         """
+        if len(samples):
+            self.check(inputs, collate([samples[0]]))
         trainer = self.trainer(settings, Path(folder), inputs)
         if resume:
             trainer.resume()
         trainer.fit(samples, observers=tuple(observers), until=until)
         return trainer
+
+    def check(self, inputs: Mapping[str, str], batch: Mapping[str, Any]) -> None:
+        """Plans a step without running it, so that what is wrong is known before weights load.
+
+        Args:
+            inputs: For each name of a sample, the graph input that it is.
+            batch: As the data gives it.
+
+        Raises:
+            YggdrasilError: The step cannot be made of such a batch.
+        """
+        self._runtime.plan(_values(inputs, batch), [self._loss], mode=self._wiring)
 
     def trainer(
         self, settings: TrainingSettings, folder: Path, inputs: Mapping[str, str]
@@ -178,10 +195,8 @@ class TrainingPipeline:
                 raise ConfigError(f"Node {name!r} cannot be trained: it has no weights.")
 
         def loss(batch: Mapping[str, Any], generator: torch.Generator) -> Tensor:
-            _check_inputs(inputs, batch)
-            values = {inputs[name]: value for name, value in batch.items() if name in inputs}
             outputs = self._runtime.run(
-                {**values, "generator": generator},
+                _values(inputs, batch, generator),
                 [self._loss],
                 mode=self._wiring,
                 gradients=True,
@@ -197,6 +212,25 @@ class TrainingPipeline:
     def inference(self, **options: Any) -> InferencePipeline:
         """Gives a pipeline that generates with the same modules."""
         return InferencePipeline(self.graph, library=self._library, **options)
+
+
+def _add_role(graph: ComputeGraph, role: str, wanted: str | None, default: str) -> None:
+    """Adds the node of a role that training needs, unless the graph was saved with one.
+
+    Raises:
+        ConfigError: A type is asked for, and the graph has several nodes of the role.
+    """
+    found = [name for name in graph.nodes if graph.role(name) == role]
+    if not found:
+        graph.add_node(role, wanted or default)
+    elif wanted is not None:
+        if len(found) > 1:
+            raise ConfigError(
+                f"{role}={wanted!r} is for a graph with one such node; this one has "
+                f"{', '.join(map(repr, found))}. Use graph.replace_node(name, type)."
+            )
+        if graph.block(found[0]).type_name != wanted:
+            graph.replace_node(found[0], wanted)
 
 
 def _check_nodes(graph: ComputeGraph, names: Sequence[str]) -> None:
@@ -218,9 +252,14 @@ def _check_nodes(graph: ComputeGraph, names: Sequence[str]) -> None:
         raise ConfigError(f"train_nodes names a node twice: {', '.join(names)}.")
 
 
-def _check_inputs(inputs: Mapping[str, str], batch: Mapping[str, Any]) -> None:
+def _values(
+    inputs: Mapping[str, str], batch: Mapping[str, Any], generator: torch.Generator | None = None
+) -> dict[str, Any]:
+    """Gives the graph inputs of a step."""
     for name in inputs:
         if name not in batch:
             raise ConfigError(
                 f"inputs names {name!r}, which the samples do not have.{nearest(name, batch)}"
             )
+    values = {inputs[name]: value for name, value in batch.items() if name in inputs}
+    return {**values, "generator": generator or torch.Generator()}

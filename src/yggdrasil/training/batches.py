@@ -55,7 +55,9 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for name in samples[0]:
         values = [sample[name] for sample in samples]
         stack = isinstance(values[0], torch.Tensor)
-        batch[name] = torch.stack(values) if stack else values
+        # Contiguous: pictures that were turned from h w c stay strided like that otherwise, and
+        # convolutions that get such an input take a far slower way back.
+        batch[name] = torch.stack(values).contiguous() if stack else values
     return batch
 
 

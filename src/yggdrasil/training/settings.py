@@ -67,6 +67,8 @@ class TrainingSettings(_Settings):
         batch_size: Samples a step.
         seed: Of the order of data and of every draw.
         precision: ``bf16`` runs forward passes under autocast; weights stay in float32.
+        attention: ``math`` computes attention without a fused kernel; on a CPU the way back through
+            the fused one is slower for small heads.
         max_grad_norm: Gradients are clipped to this norm; None clips nothing.
         optimizer: See there.
         schedule: See there.
@@ -80,6 +82,7 @@ class TrainingSettings(_Settings):
     batch_size: int = Field(default=1, gt=0)
     seed: int = Field(default=0, ge=0)
     precision: Literal["no", "bf16"] = "no"
+    attention: Literal["auto", "math"] = "auto"
     max_grad_norm: float | None = Field(default=1.0, gt=0)
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()

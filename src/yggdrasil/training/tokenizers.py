@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 
 from transformers import CLIPTokenizer
@@ -46,7 +47,7 @@ def _merged(pieces: list[str], merges: Mapping[tuple[str, str], None]) -> list[s
     """Merges neighbours as a tokenizer does: the pair of the highest rank first, everywhere."""
     ranks = {pair: rank for rank, pair in enumerate(merges)}
     while True:
-        pairs = [pair for pair in zip(pieces, pieces[1:], strict=False) if pair in ranks]
+        pairs = [pair for pair in itertools.pairwise(pieces) if pair in ranks]
         if not pairs:
             return pieces
         pieces = _join_pair(pieces, min(pairs, key=ranks.__getitem__))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +14,9 @@ import torch
 from accelerate import Accelerator
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
+from pydantic import ValidationError
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from yggdrasil.core.errors import ConfigError, ModelError, nearest
 from yggdrasil.training.batches import Samples, batches
@@ -25,7 +28,13 @@ from yggdrasil.training.checkpoints import (
 )
 from yggdrasil.training.settings import TrainingSettings
 
-__all__ = ["StepReport", "Trainer", "TrainingObserver"]
+__all__ = ["StepReport", "Trainer", "TrainingObserver", "check_factors"]
+
+_FREE_SETTINGS = ("checkpoint_every", "checkpoints_kept", "log_every")
+"""Settings that a run may change when it resumes: no number depends on them."""
+
+_ENDLESS_SCHEDULES = ("constant", "constant_with_warmup")
+"""Schedules that do not depend on how many steps there are."""
 
 LossFunction = Callable[[Mapping[str, Any], torch.Generator], Tensor]
 
@@ -61,7 +70,7 @@ class Trainer:
         settings: TrainingSettings,
         folder: Path,
     ) -> None:
-        _check_factors(settings, modules)
+        check_factors(settings, modules)
         self._loss = loss
         self._settings = settings
         self._folder = folder
@@ -115,11 +124,13 @@ class Trainer:
 
         Raises:
             ModelError: It is damaged, or of other parameters.
+            ConfigError: It is of a run with other settings.
         """
         path = latest_checkpoint(self._folder)
         if path is None:
             return False
         checkpoint = read_checkpoint(path)
+        self._check_settings(path, checkpoint)
         self._restore_weights(path, checkpoint)
         self._optimizer.load_state_dict(_unpack(self._optimizer.state_dict(), checkpoint))
         # The functions are those of the settings; a checkpoint holds none.
@@ -229,10 +240,11 @@ class Trainer:
             for name, value in batch.items()
         }
         bf16 = self._settings.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            loss = self._loss(here, generator)
-        self._check_finite("loss", loss)
-        self._accelerator.backward(loss)
+        with _attention(self._settings.attention):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+                loss = self._loss(here, generator)
+            self._check_finite("loss", loss)
+            self._accelerator.backward(loss)
         # An infinite bound clips nothing, and the norm is worth knowing.
         bound = self._settings.max_grad_norm or math.inf
         norm = self._accelerator.clip_grad_norm_(list(self.parameters.values()), bound)
@@ -262,6 +274,34 @@ class Trainer:
                 f"{self._folder} is whole."
             )
 
+    def _check_settings(self, path: Path, checkpoint: Checkpoint) -> None:
+        """Refuses to go on with what would be neither the one run nor the other."""
+        try:
+            # Settings that are younger than the checkpoint have their defaults.
+            saved = TrainingSettings.model_validate(checkpoint.state["settings"])
+        except (KeyError, ValidationError) as error:
+            raise ModelError(
+                f"The settings in {path} are none that this version reads: {error}. Use another "
+                "folder for this run."
+            ) from error
+        mine = self._settings
+        free = set(_FREE_SETTINGS)
+        if mine.schedule.name in _ENDLESS_SCHEDULES:
+            free.add("steps")
+        if saved.ema is None:  # weights do not depend on the average, so it may begin later
+            free.add("ema")
+        differing = list(
+            _differences(
+                saved.model_dump(mode="json", exclude=free),
+                mine.model_dump(mode="json", exclude=free),
+            )
+        )
+        if differing:
+            raise ConfigError(
+                f"{path} is of a run with other settings: {'; '.join(differing)}. Use another "
+                "folder for this run, or the old settings to go on."
+            )
+
     def _restore_average(self, checkpoint: Checkpoint) -> None:
         if self._average is None:
             return
@@ -286,12 +326,33 @@ class Trainer:
                 parameter.copy_(checkpoint.weights[name])
 
 
-def _check_factors(settings: TrainingSettings, modules: Mapping[str, nn.Module]) -> None:
-    unknown = sorted(set(settings.optimizer.lr_factors) - set(modules))
+def _differences(
+    saved: Mapping[str, Any], mine: Mapping[str, Any], prefix: str = ""
+) -> Iterator[str]:
+    """Gives the settings that are not the same, each with both values."""
+    for name in dict.fromkeys((*saved, *mine)):
+        old, new = saved.get(name), mine.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            yield f"{prefix}{name} is {old!r} there, {new!r} here"
+
+
+def _attention(kernel: str) -> contextlib.AbstractContextManager[None]:
+    return sdpa_kernel(SDPBackend.MATH) if kernel == "math" else contextlib.nullcontext()
+
+
+def check_factors(settings: TrainingSettings, nodes: Collection[str]) -> None:
+    """Refuses factors on the learning rate of nodes that are not trained.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    unknown = sorted(set(settings.optimizer.lr_factors) - set(nodes))
     if unknown:
         raise ConfigError(
             f"optimizer.lr_factors names {unknown[0]!r}, which is not trained."
-            f"{nearest(unknown[0], modules)}"
+            f"{nearest(unknown[0], nodes)}"
         )
 
 

@@ -18,26 +18,32 @@ from yggdrasil.core.serialization.schema import NODE_KEYS, SCHEMA
 __all__ = ["to_data", "to_yaml"]
 
 _SHORT = 84
+_BREAKS = frozenset("\r\x85\u2028\u2029\ufeff")
 _TAG = "tag:yaml.org,2002:"
 
 
-def to_yaml(graph: GraphLike) -> str:
+def to_yaml(graph: GraphLike, *, models: bool = True) -> str:
     """Writes a graph as YAML; equal graphs give equal text.
 
     Args:
         graph: The graph; its blocks must be of registered types.
+        models: Whether to write which models nodes take their components from.
 
     Raises:
         GraphFileError: A block is not registered, or a value is no plain data.
     """
-    data = {"schema": SCHEMA, **to_data(graph)}
+    data = {"schema": SCHEMA, **to_data(graph, models=models)}
     return yaml.dump(
         _laid_out(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
     )
 
 
-def to_data(graph: GraphLike) -> dict[str, Any]:
+def to_data(graph: GraphLike, *, models: bool = True) -> dict[str, Any]:
     """Gives a graph as plain data, as ``to_yaml`` writes it, but for the schema version.
+
+    Args:
+        graph: As for ``to_yaml``.
+        models: As for ``to_yaml``.
 
     Raises:
         GraphFileError: A block is not registered, or a value is no plain data.
@@ -45,7 +51,9 @@ def to_data(graph: GraphLike) -> dict[str, Any]:
     where = f"Graph {graph.name!r}"
     data: dict[str, Any] = {
         "name": graph.name,
-        "nodes": {name: _node(graph, node) for name, node in sorted(graph.nodes.items())},
+        "nodes": {
+            name: _node(graph, node, models=models) for name, node in sorted(graph.nodes.items())
+        },
         "edges": sorted(map(str, graph.edges)),
         "inputs": {name: sorted(map(str, refs)) for name, refs in sorted(graph.inputs.items())},
         "outputs": {name: str(ref) for name, ref in sorted(graph.outputs.items())},
@@ -57,14 +65,14 @@ def to_data(graph: GraphLike) -> dict[str, Any]:
     return {key: value for key, value in data.items() if value or key == "name"}
 
 
-def _node(graph: GraphLike, node: Node) -> dict[str, Any]:
+def _node(graph: GraphLike, node: Node, *, models: bool) -> dict[str, Any]:
     where = f"Node {node.name!r} of graph {graph.name!r}"
     data: dict[str, Any] = {}
     config: dict[str, Any] = {}
     if node.use is not None:
         data["use"] = node.use
     elif node.block is not None and node.block.inner_graph is not None:
-        data["graph"] = to_data(node.block.inner_graph)
+        data["graph"] = to_data(node.block.inner_graph, models=models)
     elif node.block is not None:
         data["type"] = _type_name(node.block, where)
         config = _changed_config(node.block, where)
@@ -77,6 +85,8 @@ def _node(graph: GraphLike, node: Node) -> dict[str, Any]:
         "components": _plain(node.components, f"{where}: 'components'") or None,
         "inputs": _plain(node.inputs, f"{where}: 'inputs'") or None,
     }
+    if not models:
+        del settings["pretrained"], settings["components"]
     return {**data, **{k: v for k, v in settings.items() if v is not None}, **config}
 
 
@@ -172,7 +182,15 @@ class _Dumper(yaml.SafeDumper):
         super().increase_indent(flow, False)  # noqa: FBT003 - as above
 
 
+def _string(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    # PyYAML writes these as they are where it does not quote them doubly, and reading takes them
+    # for line breaks or for a mark of byte order; it escapes them in double quotes.
+    style = '"' if _BREAKS.intersection(text) else None
+    return dumper.represent_scalar(f"{_TAG}str", text, style=style)
+
+
 add_words(_Dumper)  # so that a string which reading would take for a number is quoted
+_Dumper.add_representer(str, _string)
 _Dumper.add_representer(
     _Flow,
     lambda dumper, data: dumper.represent_mapping(f"{_TAG}map", data, flow_style=True),

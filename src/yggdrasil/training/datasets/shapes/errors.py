@@ -10,7 +10,7 @@ from yggdrasil.core.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Looser than the default of difflib, as these words are short: "sqare", "bleu", "trangle".
+# Looser than the default of difflib, as these words are short and one letter is much of them.
 _CLOSE_ENOUGH: Final = 0.5
 
 

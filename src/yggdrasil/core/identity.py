@@ -1,0 +1,87 @@
+"""What a block is at this moment, for cache keys: two equal identities compute equal numbers.
+
+A key that misses a change gives an old picture without a word, so everything that a change is
+commonly made by is part of it: weights (replaced, written to, swapped behind autograd's back),
+hooks, adapters and whatever else is an attribute of a module, tokenizers, the class itself. What
+cannot be told by its content is told by which object it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.fingerprint import digest, fingerprint
+from yggdrasil.core.serials import serial_of
+
+__all__ = ["block_identity", "surroundings"]
+
+_OF_MODULES = frozenset({"_parameters", "_buffers", "_modules"})
+_OF_BLOCKS = frozenset({"sources", "placement", "components_version", "training", "inner_graph"})
+_PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
+
+
+def block_identity(block: AbstractBaseBlock) -> bytes:
+    """Gives the identity of a block: class, configuration, attributes, components, weights."""
+    cls = type(block)
+    parts: list[object] = [
+        block.type_name,
+        block.version,
+        serial_of(cls),
+        _told(dict(block.config)),
+        _told({k: v for k, v in vars(block).items() if k[0] != "_" and k not in _OF_BLOCKS}),
+        block.weights_version(),
+    ]
+    for name in block.slots():
+        held = vars(block).get(name)
+        if held is not None:
+            parts.append((name, _of_object(held)))
+    parts += [tuple(_of_module(module)) for module in block.children()]
+    content = fingerprint(parts)
+    return content if content is not None else digest(b"block", str(serial_of(block)).encode())
+
+
+def surroundings() -> bytes:
+    """Gives the settings of PyTorch that change what every block computes."""
+    autocast = [
+        (kind, torch.get_autocast_dtype(kind))
+        for kind in ("cpu", "cuda")
+        if torch.is_autocast_enabled(kind)
+    ]
+    return digest(repr((autocast, torch.get_default_dtype())).encode())
+
+
+def _of_module(module: nn.Module) -> Iterator[object]:
+    """Gives what a module and those inside it are, but for their tensors."""
+    for each in module.modules():
+        yield serial_of(type(each))
+        for name, value in vars(each).items():
+            if name not in _OF_MODULES:
+                kind = type(value)
+                if kind in _PLAIN:
+                    yield (name, value)
+                elif kind not in (dict, set, list, tuple) or value:
+                    yield (name, _told(value))
+
+
+def _of_object(value: object) -> tuple[object, ...]:
+    """Gives what a component that is no module is; tokens added to a tokenizer make it longer."""
+    length = len(value) if hasattr(value, "__len__") else -1
+    return (serial_of(type(value)), serial_of(value), length)
+
+
+def _told(value: object) -> object:
+    """Gives a value by its content as far as it has one, else by which object it is."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind in (list, tuple):
+        return tuple(_told(each) for each in value)  # type: ignore[attr-defined] # a list or tuple
+    if isinstance(value, Mapping) and kind.__module__ in ("builtins", "collections"):
+        return tuple((_told(key), _told(each)) for key, each in value.items())
+    if isinstance(value, Tensor):
+        return fingerprint(value)
+    return (kind.__qualname__, serial_of(value))

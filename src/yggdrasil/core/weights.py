@@ -1,0 +1,39 @@
+"""What tells that weights have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from yggdrasil.core.fingerprint import fingerprint
+from yggdrasil.core.serials import serial_of
+
+__all__ = ["weights_mark"]
+
+_SAMPLES = 3
+"""Elements of a tensor that are looked at: writes through ``.data``, fused optimizers and moving
+averages leave no trace in PyTorch's counter of writes, but change nearly every element."""
+
+
+def weights_mark(tensors: Iterable[Tensor]) -> tuple[Any, ...]:
+    """Gives what changes when tensors are replaced or written to.
+
+    Args:
+        tensors: Parameters and buffers.
+    """
+    marks: list[Any] = []
+    samples: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    for each in tensors:
+        version = None if each.is_inference() else each._version  # noqa: SLF001 - the one counter
+        marks.append((serial_of(each), version, each.data_ptr()))
+        count = each.numel()
+        if count >= _SAMPLES and each.device.type != "meta" and each.is_contiguous():
+            plain = each.detach()
+            step = (count - 1) // (_SAMPLES - 1)
+            picked = plain.as_strided((_SAMPLES,), (step,), plain.storage_offset())
+            samples.setdefault((each.dtype, each.device), []).append(picked)
+    looked_at = tuple(fingerprint(torch.cat(some)) for some in samples.values())
+    return (tuple(marks), looked_at)
