@@ -74,7 +74,7 @@ def check_multiple(name: str, value: object, step: int) -> None:
         InputError: It is no such multiple; the message names the nearest.
     """
     check_count(name, value)
-    if isinstance(value, Integral) and value % step:
+    if isinstance(value, Integral) and int(value) % step:
         closest = max(step, round(int(value) / step) * step)
         raise InputError(
             f"{name} is {value}: it must be a multiple of {step} pixels; the nearest is "

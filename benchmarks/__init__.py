@@ -1,0 +1,1 @@
+"""Measurements against Diffusers, run by ``make bench``."""
