@@ -12,7 +12,7 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from tests.pipelines.conftest import generator, quiet
 from tests.pipelines.pictures import mask, picture
 from tests.tiny_models import tiny_pipeline
-from yggdrasil import InferencePipeline
+from yggdrasil import ComputeGraph, InferencePipeline
 from yggdrasil.core.errors import GraphFileError, InputError
 from yggdrasil.core.roles import AbstractProcessor
 

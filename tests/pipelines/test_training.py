@@ -252,6 +252,29 @@ def test_a_template_gets_the_two_nodes_that_training_adds(tiny_folder):
     assert by_graph.train_nodes == ("unet",)
 
 
+def test_a_model_saved_with_the_nodes_of_training_goes_on_with_them(tmp_path):
+    pipeline = denoiser()
+    pipeline.graph.remove_node("timesteps")
+    pipeline.graph.add_node("moments", "timesteps/uniform", num_train_timesteps=7)
+    pipeline.inference().save_pretrained(tmp_path)
+    again = TrainingPipeline.from_pretrained(tmp_path, train_nodes=["unet"])
+    assert again.graph.block("moments").num_train_timesteps == 7
+    assert set(again.graph.nodes) == set(pipeline.graph.nodes)
+    other = TrainingPipeline.from_pretrained(
+        tmp_path, train_nodes=["vae"], objective="objective/autoencoding"
+    )
+    assert other.graph.block("objective").type_name == "objective/autoencoding"
+    assert set(other.graph.nodes) == set(pipeline.graph.nodes)
+
+
+def test_a_type_for_one_of_several_nodes_of_training_is_refused(tmp_path):
+    pipeline = denoiser()
+    pipeline.graph.add_node("second", "objective/mse")
+    pipeline.inference().save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"one such node; this one has '.*', '.*'\. Use graph"):
+        TrainingPipeline.from_pretrained(tmp_path, train_nodes=["unet"], objective="objective/mse")
+
+
 # -- what cannot be --------------------------------------------------------------------------------
 
 

@@ -38,7 +38,7 @@ def test_it_loads_in_diffusers_unchanged():
     ours = InferencePipeline.from_diffusers(pipe)
     ours.set_progress_bar_config(disable=True)
     mine = ours("a large red circle", num_inference_steps=4, seed=3).images[0]
-    assert list(mine.getdata()) == list(theirs.getdata())
+    assert mine.tobytes() == theirs.tobytes()
 
 
 def test_it_names_no_file_of_another_machine():

@@ -93,12 +93,21 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("solver.renoise.noise", ("$latents", "source.sample")),
     # Pictures out.
     Rule("codec.decode.latents", ("solver.finish", "self.sample")),
-    Rule("processor/vae_image.postprocess.image", ("codec.decode",)),
+    Rule("outer_module/safety_checker.check.image", ("codec.decode",)),
+    Rule(
+        "processor/vae_image.postprocess.image",
+        ("outer_module/safety_checker.check.image", "codec.decode"),
+    ),
+    Rule(
+        "processor/vae_image.postprocess.flagged",
+        ("outer_module/safety_checker.check.flagged",),
+    ),
     Rule("processor/vae_image.postprocess.original", ("$init_image",)),
     Rule("processor/vae_image.postprocess.mask_image", ("$mask",)),
     Rule("processor/vae_image.postprocess.crop", ("processor/inpaint_mask.region",)),
     # Training: the same nodes, wired to corrupt and to compare.
     Rule("timesteps.sample.latents", ("codec.sample",)),
+    Rule("timesteps.sample.solver", ("solver.spec",)),
     Rule("solver.corrupt.latents", ("codec.sample",)),
     Rule("solver.corrupt.noise", ("source.sample",)),
     Rule("solver.corrupt.timestep", ("timesteps.sample",)),

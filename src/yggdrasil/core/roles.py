@@ -220,7 +220,8 @@ class AbstractSolver(AbstractBaseBlock):
     Stepping twice from one state gives equal bits.
 
     Further ops by convention: ``start(...)``, ``tick(state)``, ``step(state, model_output, ...)``,
-    ``renoise(state, latents, noise)``, and for training ``corrupt`` and ``target``.
+    ``renoise(state, latents, noise)``, and for training ``corrupt``, ``target`` and the fact
+    ``spec() -> SolverSpec``.
     """
 
     role: ClassVar[str] = "solver"
@@ -267,7 +268,7 @@ class AbstractSource(AbstractBaseBlock):
 
 
 class AbstractTimesteps(AbstractBaseBlock):
-    """Which timesteps training visits; op ``sample(latents, generator) -> Timestep``."""
+    """Which timesteps training visits; op ``sample(latents, generator, solver) -> Timestep``."""
 
     role: ClassVar[str] = "timesteps"
 

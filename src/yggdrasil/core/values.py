@@ -21,6 +21,7 @@ __all__ = [
     "LatentShape",
     "ModelInput",
     "ModelOutput",
+    "SolverSpec",
     "SolverState",
 ]
 
@@ -129,6 +130,17 @@ class BackboneSpecValue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SolverSpecValue:
+    """What a solver's configuration says of the schedule that training draws from.
+
+    Attributes:
+        num_train_timesteps: How many timesteps it has.
+    """
+
+    num_train_timesteps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SolverStateValue:
     """Where a solver stands: an immutable record, so that a step can be taken twice.
 
@@ -160,6 +172,7 @@ Branched = Annotated[BranchedValue, Kind("branched")]
 LatentShape = Annotated[LatentShapeValue, Kind("latent_shape")]
 CodecSpec = Annotated[CodecSpecValue, Kind("codec_spec")]
 BackboneSpec = Annotated[BackboneSpecValue, Kind("backbone_spec")]
+SolverSpec = Annotated[SolverSpecValue, Kind("solver_spec")]
 SolverState = Annotated[SolverStateValue, Kind("solver_state")]
 
 ModelInput = Annotated[Tensor | BranchedValue, Kind("sample", "b c h w")]

@@ -26,7 +26,12 @@ __all__ = ["FolderSource", "FreshSource"]
 _LOADING = threading.Lock()
 # What Diffusers and transformers raise where files or configurations do not fit.
 _REFUSALS = (TypeError, ValueError, LookupError, RuntimeError, StrictDataclassError)
-_CONFIG_NAMES = ("config.json", "scheduler_config.json", "tokenizer_config.json")
+_CONFIG_NAMES = (
+    "config.json",
+    "scheduler_config.json",
+    "tokenizer_config.json",
+    "preprocessor_config.json",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

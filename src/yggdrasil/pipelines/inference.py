@@ -13,6 +13,7 @@ from torch import nn
 
 from yggdrasil.core.cache import CacheInfo, ValueCache
 from yggdrasil.core.executor import Observer
+from yggdrasil.core.facts import declined
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
 from yggdrasil.core.runtime import Runtime
@@ -205,7 +206,7 @@ class InferencePipeline:
         *,
         return_dict: Literal[False],
         **arguments: Any,
-    ) -> tuple[Any, None]: ...
+    ) -> tuple[Any, list[bool] | None]: ...
     def __call__(
         self,
         prompt: str | Sequence[str] | None = None,
@@ -219,7 +220,7 @@ class InferencePipeline:
         observers: Sequence[Observer] = (),
         cancelled: Callable[[], bool] | None = None,
         **arguments: Any,
-    ) -> GenerationResult | tuple[Any, None]:
+    ) -> GenerationResult | tuple[Any, list[bool] | None]:
         """Makes pictures.
 
         Takes the keyword arguments of the Diffusers pipeline of the task, and those below.
@@ -229,7 +230,7 @@ class InferencePipeline:
             seed: A number for the batch, or one for each picture, in place of ``generator``.
             generator: PyTorch generators, as Diffusers takes them.
             output_type: ``pil``, ``np``, ``pt`` or ``latent``.
-            return_dict: False gives ``(images, None)``, as Diffusers does.
+            return_dict: False gives ``(images, flags of the safety checker)``, as Diffusers does.
             callback_on_step_end: Called after each step; see ``pipelines.callbacks``.
             callback_on_step_end_tensor_inputs: The values that it gets.
             observers: Further listeners to calls and steps.
@@ -263,7 +264,7 @@ class InferencePipeline:
         latents = outputs.get("latents")
         images = latents if output_type == "latent" else outputs.get("images")
         if not return_dict:
-            return images, None
+            return images, outputs.get("nsfw_content_detected")
         metadata = describe_call(self.graph, task, call, seed=seed, library=self._library)
         return GenerationResult(images=images, latents=latents, metadata=metadata, outputs=outputs)
 
@@ -366,10 +367,12 @@ class InferencePipeline:
         self._fill()
         task = choose_task(self.graph.tasks, self.task, call)
         inputs = dict(call) if task is None else self._bind(task, call)
+        wiring = self._runtime.wiring()
+        decoded = {"images", "nsfw_content_detected"} if output_type == "latent" else set()
         wanted = [
             name
             for name in self.graph.outputs
-            if not (name == "images" and output_type == "latent")
+            if name not in decoded and not declined(wiring, wiring.outputs[name].vertex)
         ]
         if "images" in wanted:
             inputs.update(self._known({"output_type": output_type}))

@@ -27,6 +27,11 @@ class GenerationResult:
     metadata: Mapping[str, Any]
     outputs: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    @property
+    def nsfw_content_detected(self) -> list[bool] | None:
+        """For each picture whether the model's safety checker held it back; None without one."""
+        return self.outputs.get("nsfw_content_detected")
+
     def __iter__(self) -> Iterator[Any]:
         """Goes through the images."""
         return iter(self.images)

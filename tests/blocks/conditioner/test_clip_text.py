@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
 from tests.tiny_models import tiny_pipeline
@@ -48,6 +49,28 @@ def test_prompts(kind, prompt, negative, copies):
     opposite = text.encode_negative(positive, num_images_per_prompt=copies, **given)
     assert torch.equal(states(positive), expected[0])
     assert torch.equal(states(opposite), expected[1])
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("vectors", [1, 2])
+@torch.no_grad()
+def test_textual_inversion(tmp_path, vectors):
+    pipeline = tiny_pipeline()
+    drawn = torch.randn(vectors, 32, generator=torch.Generator().manual_seed(0))
+    save_file({"<mine>": drawn}, tmp_path / "learned.safetensors")
+    pipeline.load_textual_inversion(tmp_path / "learned.safetensors", token="<mine>")
+    prompts, negatives = ["a photo of <mine>", "a cat"], ["ugly <mine> house", "<mine>"]
+    expected = pipeline.encode_prompt(prompts, "cpu", 1, True, negatives)
+    text = block(pipeline)
+    positive = text.encode(prompts)
+    assert torch.equal(states(positive), expected[0])
+    assert torch.equal(states(text.encode_negative(positive, negatives)), expected[1])
+    seen = []
+    hook = pipeline.text_encoder.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    text.encode(prompts)
+    hook.remove()
+    learnt = pipeline.tokenizer.convert_tokens_to_ids(["<mine>", "<mine>_1"][:vectors])
+    assert all(number in seen[0][0].tolist() for number in learnt)
 
 
 @pytest.mark.parity

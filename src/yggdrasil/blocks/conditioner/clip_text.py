@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from diffusers.loaders import TextualInversionLoaderMixin
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -88,7 +89,7 @@ class CLIPTextConditioner(AbstractConditioner):
                 "all, or one for each."
             )
         tokens = positive.tensors["encoder_hidden_states"].shape[1]
-        inputs = self._pad(texts, tokens)
+        inputs = self._pad(self._spell_out(texts), tokens)
         # Diffusers skips layers for the positive prompt only.
         embeds = self._embed(inputs["input_ids"], inputs["attention_mask"], None)
         return _conditioning(embeds, num_images_per_prompt)
@@ -143,6 +144,7 @@ class CLIPTextConditioner(AbstractConditioner):
 
     def _tokenize(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Gives ids and attention mask, ``b tokens``, and says so when a prompt was too long."""
+        texts = self._spell_out(texts)
         longest = self.tokenizer.model_max_length
         inputs = self._pad(texts, longest)
         ids: Tensor = inputs["input_ids"]
@@ -151,6 +153,14 @@ class CLIPTextConditioner(AbstractConditioner):
             lost = self.tokenizer.batch_decode(whole[:, longest - 1 : -1])
             _log.warning("CLIP reads %d tokens; this was cut off the prompt: %s", longest, lost)
         return ids, inputs["attention_mask"]
+
+    def _spell_out(self, texts: list[str]) -> list[str]:
+        """Writes all the tokens of an embedding that was learnt as several vectors.
+
+        Diffusers adds such an embedding as ``<cat>``, ``<cat>_1``, ...; a prompt says ``<cat>``.
+        """
+        spelt: list[str] = TextualInversionLoaderMixin().maybe_convert_prompt(texts, self.tokenizer)
+        return spelt
 
     def _pad(self, texts: list[str], tokens: int) -> Mapping[str, Tensor]:
         padded: Mapping[str, Tensor] = self.tokenizer(

@@ -8,10 +8,13 @@ from torch import Tensor
 
 from yggdrasil.core.kinds import Kind
 
-__all__ = ["CropRegion", "LatentMask"]
+__all__ = ["CropRegion", "Flags", "LatentMask"]
 
 CropRegion = Annotated[tuple[int, int, int, int], Kind("crop_region")]
 """A part of a picture: left, top, right and bottom in pixels, right and bottom excluded."""
 
 LatentMask = Annotated[Tensor, Kind("latent_mask", "b 1 h w")]
 """A mask in latent pixels, 0 or 1, one for each sample."""
+
+Flags = Annotated[list[bool], Kind("flags")]
+"""For each picture whether it was held back."""

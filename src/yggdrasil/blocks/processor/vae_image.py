@@ -11,7 +11,7 @@ from diffusers.utils import PIL_INTERPOLATION
 from torch import Tensor
 
 from yggdrasil.blocks.checks import check_choice, check_multiple
-from yggdrasil.blocks.processor.kinds import CropRegion
+from yggdrasil.blocks.processor.kinds import CropRegion, Flags
 from yggdrasil.core.errors import ConfigError, InputError, nearest
 from yggdrasil.core.kinds import Image, Pictures
 from yggdrasil.core.ports import op
@@ -107,6 +107,7 @@ class VaeImage(AbstractProcessor):
         self,
         image: Image,
         output_type: str = "pil",
+        flagged: Flags | None = None,
         original: Pictures | None = None,
         mask_image: Pictures | None = None,
         crop: CropRegion | None = None,
@@ -117,6 +118,7 @@ class VaeImage(AbstractProcessor):
             image: ``b c H W`` in [-1, 1]; what lies outside is cut.
             output_type: ``pil`` (a list, rounded to 8 bits), ``np`` (``b H W c``, float32) or
                 ``pt`` (``b c H W``), both in [0, 1] and not rounded.
+            flagged: Which pictures a checker held back: their zeros are black as they are.
             original: The whole picture as it was given, a PIL picture; read where there is a crop.
             mask_image: The mask as it was given, a PIL picture; read where there is a crop.
             crop: The part of the original that was painted. What comes out is the original, with
@@ -127,7 +129,8 @@ class VaeImage(AbstractProcessor):
         """
         check_choice("output_type", output_type, _OUTPUT_TYPES)
         processor = VaeImageProcessor(**self._options)
-        made = processor.postprocess(image, output_type=output_type)
+        shown = None if flagged is None else [not held_back for held_back in flagged]
+        made = processor.postprocess(image, output_type=output_type, do_denormalize=shown)
         if crop is None:
             return made
         if output_type != "pil":

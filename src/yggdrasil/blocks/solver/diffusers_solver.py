@@ -27,6 +27,8 @@ from yggdrasil.core.values import (
     BranchedValue,
     ModelInput,
     ModelOutput,
+    SolverSpec,
+    SolverSpecValue,
     SolverState,
     SolverStateValue,
 )
@@ -103,6 +105,21 @@ class DiffusersSolver(AbstractSolver):
     def scheduler_class(cls) -> type:
         """Gives the class that is driven."""
         return _driven(cls)
+
+    @op(fact=True)
+    def spec(self) -> SolverSpec:
+        """Gives what the configuration says of the schedule that training draws from.
+
+        Raises:
+            ConfigError: The scheduler's configuration says nothing of it.
+        """
+        count = self._prepare().config.get("num_train_timesteps")
+        if not isinstance(count, int):
+            raise ConfigError(
+                f"{self._name()}: num_train_timesteps is {count!r}, so there are no timesteps to "
+                "train on: give a number."
+            )
+        return SolverSpecValue(num_train_timesteps=count)
 
     @op
     def start(

@@ -1,0 +1,1 @@
+"""External models before and after the loop."""
