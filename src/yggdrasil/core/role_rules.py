@@ -124,6 +124,7 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("objective.loss.prediction", ("backbone.predict",)),
     Rule("objective.loss.target", ("solver.target",)),
     Rule("objective.loss.timestep", ("timesteps.sample",)),
+    Rule("objective.loss.latents", ("codec.sample",)),
     Rule("objective.loss.reconstruction", ("codec.decode",)),
     Rule("objective.loss.image", ("processor/vae_image.preprocess", "$pixels")),
     Rule("objective.loss.posterior", ("codec.encode",)),

@@ -66,3 +66,32 @@ def test_autoencoding_of_what_does_not_fit():
 def test_refused_weights(weights, message):
     with pytest.raises(ConfigError, match=f"objective/autoencoding: .*{message}"):
         make_block("objective/autoencoding", **weights)
+
+
+def test_the_figure_weighs_more_than_the_ground():
+    latents = torch.zeros(2, 4, 8, 8)
+    latents[:, 1, 2:4, 2:4] = 1.5
+    latents += torch.tensor([0.3, -2.0])[:, None, None, None]  # grounds differ
+    on_figure, on_ground = torch.zeros(2, 2, 4, 8, 8)
+    on_figure[:, :, 2, 2] = 1.0
+    on_ground[:, :, 6, 6] = 1.0
+    block = make_block("objective/figure_mse", figure_weight=3.0)
+    target = torch.zeros(2, 4, 8, 8)
+    on_figure, on_ground = (block.loss(each, target, latents) for each in (on_figure, on_ground))
+    assert torch.isclose(on_figure, 4 * on_ground)
+    weights = (60 * 1.0 + 4 * 4.0) / 64
+    assert torch.isclose(on_ground, torch.tensor(1 / 64 / weights))
+    anything = torch.randn(2, 4, 8, 8)
+    assert torch.isclose(
+        make_block("objective/figure_mse", figure_weight=0.0).loss(anything, target, latents),
+        make_block("objective/mse").loss(anything, target),
+    )
+
+
+def test_figures_that_cannot_be():
+    with pytest.raises(ConfigError, match="figure_weight"):
+        make_block("objective/figure_mse", figure_weight=-1.0)
+    with pytest.raises(InputError, match="must have one shape"):
+        make_block("objective/figure_mse").loss(
+            torch.zeros(1, 4), torch.zeros(2, 4), torch.zeros(2, 4, 8, 8)
+        )
