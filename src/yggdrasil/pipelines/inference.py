@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, overload
@@ -30,8 +29,8 @@ from yggdrasil.pipelines.models import (
     graph_of,
     use_own_solver,
     use_solver,
-    warn_of_left_out,
 )
+from yggdrasil.pipelines.notices import warn_of_left_out, warn_of_unread
 from yggdrasil.pipelines.progress import ProgressBar
 from yggdrasil.pipelines.result import GenerationResult
 from yggdrasil.pipelines.saving import save_pipeline
@@ -245,7 +244,7 @@ class InferencePipeline:
         call = {"prompt": prompt, "generator": make_generators(seed, generator), **arguments}
         task, inputs, wanted = self._prepare(call, output_type)
         plan = self._runtime.plan(inputs, wanted)
-        _warn_of_unread(call, task, plan)
+        warn_of_unread(call, task, plan)
         listeners: list[Observer] = [*observers]
         if callback_on_step_end is not None:
             names = tuple(callback_on_step_end_tensor_inputs)
@@ -391,19 +390,3 @@ class InferencePipeline:
         """Keeps the inputs that the graph has."""
         names = self._runtime.wiring().names
         return {name: value for name, value in inputs.items() if name in names}
-
-
-def _warn_of_unread(call: Mapping[str, Any], task: Task | None, plan: Plan) -> None:
-    """Warns of arguments that were given and that nothing reads in this call."""
-    targets = {} if task is None else task.arguments
-    unread = [
-        name
-        for name, value in call.items()
-        if value is not None and targets.get(name, name) in plan.unread
-    ]
-    if unread:
-        warnings.warn(
-            f"{', '.join(unread)}: given, but with these inputs nothing reads "
-            f"{'it' if len(unread) == 1 else 'them'}. print(pipe.plan(...)) shows what runs.",
-            stacklevel=3,
-        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from yggdrasil.core.errors import InputError, ModelError
@@ -11,11 +10,8 @@ from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.families import template_for
 from yggdrasil.hub.library import FolderLibrary, Library
 from yggdrasil.hub.locate import is_hub_id
-from yggdrasil.pipelines.components import blocks_of
 
-__all__ = ["graph_of", "use_own_solver", "use_solver", "warn_of_left_out"]
-
-_log = logging.getLogger("yggdrasil")
+__all__ = ["graph_of", "use_own_solver", "use_solver"]
 
 
 def graph_of(library: FolderLibrary) -> ComputeGraph:
@@ -100,22 +96,3 @@ def _refuse_hub(graph: ComputeGraph, library: FolderLibrary) -> None:
 
 def _solver_nodes(graph: ComputeGraph) -> list[str]:
     return [name for name in graph.nodes if graph.role(name) == "solver"]
-
-
-def warn_of_left_out(graph: ComputeGraph, library: Library) -> None:
-    """Warns of components of a model that nothing in the graph uses, such as a safety checker.
-
-    Args:
-        graph: What will run.
-        library: The model.
-    """
-    used = {slot.folder for _, block in blocks_of(graph) for slot in block.slots().values()}
-    # A feature extractor only prepares pictures for the others.
-    left_out = sorted(library.names() - used - {"feature_extractor"})
-    if left_out:
-        _log.warning(
-            "%s comes with %s, which this graph does not use: the model's own pipeline could give "
-            "other pictures, or none.",
-            library.describe(),
-            ", ".join(left_out),
-        )

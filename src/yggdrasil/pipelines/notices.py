@@ -1,0 +1,59 @@
+"""What people are told that is no error."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.plan import Plan
+from yggdrasil.core.tasks import Task
+from yggdrasil.hub.library import Library
+from yggdrasil.pipelines.components import blocks_of
+
+__all__ = ["warn_of_left_out", "warn_of_unread"]
+
+_log = logging.getLogger("yggdrasil")
+
+
+def warn_of_left_out(graph: ComputeGraph, library: Library) -> None:
+    """Warns of components of a model that nothing in the graph uses, such as a safety checker.
+
+    Args:
+        graph: What will run.
+        library: The model.
+    """
+    used = {slot.folder for _, block in blocks_of(graph) for slot in block.slots().values()}
+    # A feature extractor only prepares pictures for the others.
+    left_out = sorted(library.names() - used - {"feature_extractor"})
+    if left_out:
+        _log.warning(
+            "%s comes with %s, which this graph does not use: the model's own pipeline could give "
+            "other pictures, or none.",
+            library.describe(),
+            ", ".join(left_out),
+        )
+
+
+def warn_of_unread(call: Mapping[str, Any], task: Task | None, plan: Plan) -> None:
+    """Warns of arguments that were given and that nothing reads in this call.
+
+    Args:
+        call: The arguments.
+        task: What they were given for.
+        plan: What will run.
+    """
+    targets = {} if task is None else task.arguments
+    unread = [
+        name
+        for name, value in call.items()
+        if value is not None and targets.get(name, name) in plan.unread
+    ]
+    if unread:
+        warnings.warn(
+            f"{', '.join(unread)}: given, but with these inputs nothing reads "
+            f"{'it' if len(unread) == 1 else 'them'}. print(pipe.plan(...)) shows what runs.",
+            stacklevel=3,
+        )
