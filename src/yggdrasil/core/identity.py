@@ -8,7 +8,8 @@ cannot be told by its content is told by which object it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,8 @@ from yggdrasil.core.serials import serial_of
 
 __all__ = ["block_identity", "surroundings"]
 
-_OF_MODULES = frozenset({"_parameters", "_buffers", "_modules"})
+_OF_MODULES = frozenset({"_parameters", "_buffers"})
+_CONTAINERS = frozenset({dict, OrderedDict, list, tuple, set})
 _OF_BLOCKS = frozenset({"sources", "placement", "components_version", "training", "inner_graph"})
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
 
@@ -39,9 +41,10 @@ def block_identity(block: AbstractBaseBlock) -> bytes:
         held = vars(block).get(name)
         if held is not None:
             parts.append((name, _of_object(held)))
-    parts += [tuple(_of_module(module)) for module in block.children()]
-    content = fingerprint(parts)
-    return content if content is not None else digest(b"block", str(serial_of(block)).encode())
+    parts += [_of_module(module) for module in block.children()]
+    # Everything is plain by now, or told by a number, so its text says it all; hashing it part by
+    # part would take a hundred times as long.
+    return digest(repr(parts).encode())
 
 
 def surroundings() -> bytes:
@@ -54,17 +57,29 @@ def surroundings() -> bytes:
     return digest(repr((autocast, torch.get_default_dtype())).encode())
 
 
-def _of_module(module: nn.Module) -> Iterator[object]:
+def _of_module(module: nn.Module) -> list[object]:
     """Gives what a module and those inside it are, but for their tensors."""
-    for each in module.modules():
-        yield serial_of(type(each))
+    # Each model is walked in each call, a thousand modules or more, hence by hand.
+    found: list[object] = []
+    classes: dict[type, int] = {}
+    seen: set[int] = set()
+    waiting = [module]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        cls = type(each)
+        if cls not in classes:
+            classes[cls] = serial_of(cls)
+        found.append(classes[cls])
         for name, value in vars(each).items():
-            if name not in _OF_MODULES:
-                kind = type(value)
-                if kind in _PLAIN:
-                    yield (name, value)
-                elif kind not in (dict, set, list, tuple) or value:
-                    yield (name, _told(value))
+            if name == "_modules":
+                waiting.extend(child for child in value.values() if child is not None)
+            elif name not in _OF_MODULES and (value or type(value) not in _CONTAINERS):
+                found.append(name)
+                found.append(value if type(value) in _PLAIN else _told(value))
+    return found
 
 
 def _of_object(value: object) -> tuple[object, ...]:
