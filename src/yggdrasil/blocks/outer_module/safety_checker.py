@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from diffusers.image_processor import VaeImageProcessor
-from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from transformers import CLIPImageProcessor
 
 from yggdrasil.blocks.processor.kinds import Flags
 from yggdrasil.core.component import Component
@@ -31,6 +29,22 @@ class Checked(NamedTuple):
     flagged: Flags
 
 
+def _checker_class() -> type:
+    # Few models have one, and its module takes seconds to import.
+    from diffusers.pipelines.stable_diffusion.safety_checker import (  # noqa: PLC0415
+        StableDiffusionSafetyChecker,
+    )
+
+    return StableDiffusionSafetyChecker  # type: ignore[no-any-return] # Diffusers is untyped
+
+
+def _extractor_class() -> type:
+    # Importing it without torchvision prints a remark that is nobody's business without a checker.
+    from transformers import CLIPImageProcessor  # noqa: PLC0415
+
+    return CLIPImageProcessor  # type: ignore[no-any-return] # transformers is untyped
+
+
 @register_block("outer_module/safety_checker")
 class SafetyChecker(AbstractOuterModule):
     """Holds back pictures that are like one of the concepts it was given.
@@ -42,8 +56,8 @@ class SafetyChecker(AbstractOuterModule):
         Diffusers' ``StableDiffusionPipeline.run_safety_checker``.
     """
 
-    safety_checker = Component(StableDiffusionSafetyChecker, optional=True)
-    feature_extractor = Component(CLIPImageProcessor, optional=True)
+    safety_checker = Component[Any](_checker_class, optional=True)
+    feature_extractor = Component[Any](_extractor_class, optional=True)
 
     @op
     def check(self, image: Image) -> Checked:
