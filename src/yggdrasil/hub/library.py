@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from yggdrasil.core.component import Component, ComponentSource, Given
 from yggdrasil.core.errors import ModelError, nearest
 from yggdrasil.hub.integrity import read_json
+from yggdrasil.hub.repairs import repairs_for
 from yggdrasil.hub.sources import FolderSource
 
 __all__ = ["FolderLibrary", "Library", "ObjectLibrary"]
@@ -95,7 +96,8 @@ class FolderLibrary:
         """Gives the source of a slot, unless the index says that the model has none."""
         if self._class_of(slot.folder) is None:
             return None
-        return FolderSource(self.root, self.variant, self.shared)
+        repairs = repairs_for(self.index().get("_class_name"), slot.folder)
+        return FolderSource(self.root, self.variant, self.shared, repairs)
 
     def pipeline_class(self) -> str:
         """Reads the pipeline's class off the index.

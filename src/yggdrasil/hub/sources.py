@@ -18,6 +18,7 @@ from torch import nn
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import ConfigError, ModelError, nearest
 from yggdrasil.hub.integrity import check_vocabulary, check_weights, read_json
+from yggdrasil.hub.repairs import Repair, repaired_values
 
 __all__ = ["FolderSource", "FreshSource"]
 
@@ -42,11 +43,13 @@ class FolderSource:
         root: The pipeline's folder, in Diffusers' layout.
         variant: Of the weights, such as ``fp16``; the plain ones if None.
         shared: Components that were loaded from this pipeline already, by folder and class.
+        repairs: What is put right in the component's configuration.
     """
 
     root: Path
     variant: str | None = None
     shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
+    repairs: tuple[Repair, ...] = ()
 
     def load(self, slot: Component[Any]) -> object:
         """Loads the component in float32 from safetensors, or gives the one loaded before.
@@ -61,11 +64,15 @@ class FolderSource:
             return self.shared[key]
 
     def config(self, slot: Component[Any]) -> Mapping[str, Any]:
-        """Reads the component's configuration file.
+        """Reads the component's configuration file, and puts right what early models say wrongly.
 
         Raises:
             ModelError: There is none.
         """
+        written = self._written(slot)
+        return {**written, **self._repaired(slot, written)}
+
+    def _written(self, slot: Component[Any]) -> Mapping[str, Any]:
         folder = self._folder(slot)
         for name in _CONFIG_NAMES:
             if (folder / name).is_file():
@@ -74,13 +81,25 @@ class FolderSource:
             f"{folder} holds none of {', '.join(_CONFIG_NAMES)}. Copy or download the model again."
         )
 
+    def _repaired(self, slot: Component[Any], written: Mapping[str, Any]) -> dict[str, Any]:
+        """Gives the values that become others.
+
+        Where another class reads the configuration, as after a change of solvers, only what is
+        written there counts, as in ``Other.from_config(scheduler.config)``.
+        """
+        if not self.repairs:
+            return {}
+        cls: type = slot.cls
+        own = written.get("_class_name") == cls.__name__
+        return repaired_values(self.repairs, {**(_defaults(cls) if own else {}), **written})
+
     def check(self, slot: Component[Any]) -> None:
         """Checks the component's files without loading them.
 
         Raises:
             ModelError: Files are missing or damaged.
         """
-        self.config(slot)
+        self._written(slot)
         folder = self._folder(slot)
         if issubclass(slot.cls, nn.Module):
             check_weights(folder, self.variant)
@@ -117,9 +136,14 @@ class FolderSource:
             raise ModelError(
                 f"{self.root / slot.folder} cannot be loaded as {slot.cls.__name__}: {error}"
             ) from error
-        if not isinstance(value, tuple):
-            return value
-        module, info = value
+        module, info = value if isinstance(value, tuple) else (value, None)
+        repaired = self._repaired(slot, self._written(slot))
+        if repaired:
+            cls: type = slot.cls
+            known = _config_names(cls)
+            module.register_to_config(**{k: v for k, v in repaired.items() if k in known})
+        if info is None:
+            return module
         _check_loaded(self.root / slot.folder, module, info)
         return _settle(module)
 
@@ -197,6 +221,13 @@ def _config_names(cls: type) -> frozenset[str]:
         return frozenset(inspect.signature(cls).parameters)
     model: Any = cls
     return frozenset(model.config_class().to_dict())
+
+
+@functools.cache
+def _defaults(cls: type) -> Mapping[str, Any]:
+    """Gives the values that a class of Diffusers takes where a configuration has none."""
+    parameters = inspect.signature(cls).parameters.values()
+    return {each.name: each.default for each in parameters if each.default is not each.empty}
 
 
 def _check_loaded(folder: Path, module: nn.Module, info: Mapping[str, Any]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from yggdrasil.blocks.batching import as_generators
-from yggdrasil.blocks.checks import check_count
-from yggdrasil.core.errors import ConfigError, InputError
+from yggdrasil.blocks.timesteps.drawing import (
+    check_timestep_count,
+    draw_for_each_sample,
+    timestep_count,
+)
 from yggdrasil.core.kinds import Generator, Latents, Timestep
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
@@ -28,11 +30,7 @@ class UniformTimesteps(AbstractTimesteps):
     """
 
     def __init__(self, num_train_timesteps: int | None = None) -> None:
-        if num_train_timesteps is not None:
-            try:
-                check_count("num_train_timesteps", num_train_timesteps)
-            except InputError as error:
-                raise ConfigError(f"{self.type_name}: {error}") from error
+        check_timestep_count(self.type_name, num_train_timesteps)
         self.num_train_timesteps = num_train_timesteps
 
     @op
@@ -56,23 +54,9 @@ class UniformTimesteps(AbstractTimesteps):
             InputError: There are several generators, but not one for each sample; or nothing says
                 how many timesteps there are.
         """
-        count = self.num_train_timesteps
-        if count is None:
-            if solver is None:
-                raise InputError(
-                    f"{self.type_name} does not know how many timesteps training has: give it "
-                    "num_train_timesteps, or a solver that has the op `spec`."
-                )
-            count = solver.num_train_timesteps
-        batch = len(latents)
-        generators = as_generators(generator, batch)
-        if isinstance(generators, list):
-            return torch.cat([_draw(count, 1, each, latents.device) for each in generators])
-        return _draw(count, batch, generators, latents.device)
+        highest = timestep_count(self.type_name, self.num_train_timesteps, solver)
 
+        def draw(count: int, source: torch.Generator | None, where: torch.device) -> torch.Tensor:
+            return torch.randint(highest, (count,), generator=source, device=where)
 
-def _draw(
-    highest: int, count: int, generator: torch.Generator | None, device: torch.device
-) -> torch.Tensor:
-    where = device if generator is None else generator.device
-    return torch.randint(highest, (count,), generator=generator, device=where).to(device)
+        return draw_for_each_sample(draw, latents, generator)
