@@ -80,6 +80,11 @@ def test_the_name_of_a_task_fixes_the_task(zoo):
         pipe("a cat")
 
 
+def test_a_task_that_the_graph_has_not_is_known_at_once(tiny_folder):
+    with pytest.raises(UnknownInputError, match=r"no task 'img'\..*'img2img'"):
+        InferencePipeline.from_pretrained(tiny_folder("sd15"), task="img")
+
+
 def test_a_template_without_a_model_in_the_box_says_what_to_give(tmp_path, monkeypatch):
     monkeypatch.setattr("yggdrasil.hub.locate._ZOO", tmp_path)
     with pytest.raises(ModelError, match=r"zoo has no model of its family\. Give pretrained="):

@@ -53,6 +53,9 @@ class InferencePipeline:
             given.
         library: The model that fills components whose nodes name none.
         cache_limit: Most bytes of values to keep between calls; 0 keeps none.
+
+    Raises:
+        UnknownInputError: The graph has no such task.
     """
 
     def __init__(
@@ -63,6 +66,8 @@ class InferencePipeline:
         library: Library | None = None,
         cache_limit: int = 512 * 2**20,
     ) -> None:
+        if task is not None:
+            choose_task(graph.tasks, task, {})
         self.graph = graph
         self.task = task
         self._library = library
