@@ -225,3 +225,62 @@ def test_a_stage_holds_the_weights_of_nodes_that_were_added_later():
     assert all(p.dtype == torch.float64 for p in inner.block("late").parameters())
     inner.remove_node("late")
     assert list(held.parameters()) == []
+
+
+# -- tasks of stages -------------------------------------------------------------------------------
+
+
+def tasked(**changes):
+    """A graph with two tasks, one of which starts from a picture."""
+    graph = diffusion()
+    graph.tasks = {
+        "make": {"takes": ["prompt", "generator"], "fixed": {"strength": 1.0}},
+        "change": {
+            "takes": ["prompt", "image", "strength", "generator"],
+            "arguments": {"image": "init_image"},
+            "defaults": {"strength": 0.5},
+        },
+        **changes,
+    }
+    return graph
+
+
+def test_a_stage_takes_what_its_task_takes():
+    graph = ComputeGraph("pipe").add_stage("draft", tasked(), task="make")
+    graph.add_stage("polish", tasked(), task="change")
+    graph.connect("draft.image", "polish.init_image").expose_output("image", "polish.image")
+    picture = torch.tensor([9.0, 9.0, 9.0])
+    given = {"prompt": "abc", "generator": seeded()}
+    found = Runtime(graph).run(given)["image"]
+    expected = seeded()
+    first = Runtime(diffusion()).run({"prompt": "abc", "generator": expected})["image"]
+    second = {"init_image": first, "strength": 0.5, "generator": expected}
+    assert torch.equal(found, Runtime(diffusion()).run({"prompt": "abc", **second})["image"])
+    # A picture of the call is none for the first stage, and an edge beats it at the second.
+    again = {**given, "generator": seeded(), "init_image": picture}
+    assert torch.equal(found, Runtime(graph).run(again)["image"])
+    # What the call says of one stage alone goes before everything.
+    said = {**given, "generator": seeded(), "polish.strength": 0.25}
+    assert not torch.equal(found, Runtime(graph).run(said)["image"])
+
+
+def test_defaults_of_a_stage_hold_inside_it():
+    inner = stage(Mix(), "sum", x="a", y="b")
+    inner.defaults = {"y": one(5)}
+    graph = ComputeGraph("outer").add_stage("s", inner).expose_output("sum", "s.sum")
+    alone = Runtime(inner).run({"x": one(1)})["sum"]
+    assert torch.equal(Runtime(graph).run({"x": one(1)})["sum"], alone)
+    other = Runtime(graph).run({"x": one(1), "y": one(7)})["sum"]
+    assert torch.equal(other, Runtime(inner).run({"x": one(1), "y": one(7)})["sum"])
+
+
+def test_a_stage_keeps_its_task_in_a_file():
+    graph = ComputeGraph("pipe").add_stage("draft", tasked(), task="make")
+    again = ComputeGraph.from_yaml(graph.to_yaml())
+    assert again.nodes["draft"].task == "make"
+    assert again.to_yaml() == graph.to_yaml()
+
+
+def test_a_stage_is_for_a_task_that_its_graph_has():
+    with pytest.raises(UnknownInputError, match=r"no task 'mke'\. Did you mean 'make'"):
+        ComputeGraph().add_stage("s", tasked(), task="mke")

@@ -37,7 +37,7 @@ def run(output: Path) -> None:
     result = pipe(
         list(PROMPTS),
         num_inference_steps=20,
-        guidance_scale=5.0,
+        guidance_scale=2.0,
         seed=list(range(len(PROMPTS))),
     )
     output.mkdir(parents=True, exist_ok=True)

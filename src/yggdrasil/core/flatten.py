@@ -13,6 +13,7 @@ from typing import Any
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.declaration import GraphLike
 from yggdrasil.core.ports import OpSpec
+from yggdrasil.core.tasks import Task, choose_task, read_tasks
 
 __all__ = ["FlatNode", "Scope", "flatten"]
 
@@ -61,12 +62,27 @@ class Scope:
         parent: The path of the graph that holds the stage; None for the outermost.
         stage: The stage's name in its parent.
         graph: The graph.
+        task: The task of the graph that the stage is for, if it is for one.
     """
 
     path: str
     parent: str | None
     stage: str
     graph: GraphLike
+    task: Task | None = None
+
+    def takes(self, name: str) -> bool:
+        """Whether an input is one for the stage's task: not one that only other tasks take."""
+        if self.task is None or name in self.task.targets():
+            return True
+        return all(name not in task.targets() for task in read_tasks(self.graph.tasks).values())
+
+    def fallbacks(self, name: str) -> list[Any]:
+        """Gives the values of an input that nobody gives: the graph's default, then the task's."""
+        if self.parent is None:
+            return []
+        own = [self.graph.defaults[name]] if name in self.graph.defaults else []
+        return own if self.task is None else own + self.task.default_of(name)
 
     def child(self, name: str) -> str:
         """Gives the path of a node of this graph."""
@@ -89,8 +105,11 @@ def flatten(graph: GraphLike) -> tuple[dict[str, FlatNode], dict[str, Scope]]:
             block = scope.graph.block(name)
             path = scope.child(name)
             if block.inner_graph is not None:
-                inner = Scope(path=path, parent=scope.path, stage=name, graph=block.inner_graph)
-                waiting.append(inner)
+                graph = block.inner_graph
+                task = None if node.task is None else choose_task(graph.tasks, node.task, {})
+                waiting.append(
+                    Scope(path=path, parent=scope.path, stage=name, graph=graph, task=task)
+                )
                 continue
             nodes[path] = FlatNode(
                 path=path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from yggdrasil.core.references import PortRef, find_inputs, find_outputs
 from yggdrasil.core.registry import make_block
 from yggdrasil.core.rules import Rule
 from yggdrasil.core.stage import AbstractStage
+from yggdrasil.core.tasks import choose_task
 
 __all__ = ["ComputeGraph"]
 
@@ -181,15 +183,26 @@ class ComputeGraph(GraphViews):
         self._version += 1
         return self
 
-    def add_stage(self, name: str, graph: ComputeGraph, **options: Any) -> Self:
+    def add_stage(
+        self, name: str, graph: ComputeGraph, *, task: str | None = None, **options: Any
+    ) -> Self:
         """Adds a whole graph as one node.
 
         Args:
             name: The stage's name.
             graph: The graph; its open inputs and exposed outputs become the stage's ports.
+            task: The task of the graph that the stage is for: inputs that only other tasks take
+                stay empty, and the task's defaults and fixed values hold.
             **options: As for ``add_node``.
+
+        Raises:
+            UnknownInputError: The graph has no such task.
         """
-        return self.add_node(name, AbstractStage.of(graph), **options)
+        if task is not None:
+            choose_task(graph.tasks, task, {})
+        self.add_node(name, AbstractStage.of(graph), **options)
+        self._nodes[name] = replace(self._nodes[name], task=task)
+        return self
 
     def remove_node(self, name: str) -> Self:
         """Takes a node away, with its explicit edges and exposures.
@@ -247,6 +260,8 @@ class ComputeGraph(GraphViews):
         }
         settings["components"] = options.pop("components", {})
         node = self._make_node(name, type, None, options, **settings)
+        if node.block is not None and node.block.inner_graph is not None:
+            node = replace(node, task=old.task)
         self._check_uses(node)
         self._nodes[name] = node
         self._version += 1

@@ -114,6 +114,19 @@ class Task:
                 _put(inputs, target, value)
         return inputs
 
+    def targets(self) -> set[str]:
+        """Gives the graph inputs that the task's arguments and fixed values stand for."""
+        arguments = (self.arguments.get(name, name) for name in self.takes)
+        return {name.partition(".")[0] for name in (*arguments, *self.fixed)}
+
+    def default_of(self, target: str) -> list[Any]:
+        """Gives the default of the argument that stands for a graph input, if there is one."""
+        return [
+            value
+            for name, value in self.defaults.items()
+            if self.arguments.get(name, name) == target and value is not None
+        ]
+
     def _check(self, given: Mapping[str, Any], others: Iterable[Task]) -> None:
         for name in given:
             if name in self.takes or "." in name:
