@@ -197,7 +197,7 @@ def _pipeline(task: str, model: str) -> Any:
     """Gives the Diffusers pipeline of a task, its modules made once for each model."""
     if model == "zoo":
         folder = str(_zoo_folder())
-        pipe = PIPELINES[task].from_pretrained(folder, torch_dtype=torch.float32)
+        pipe = PIPELINES[task].from_pretrained(folder)
     else:
         nine = task == "inpaint9"
         pipe = PIPELINES[task](**_components(model, nine))

@@ -96,7 +96,9 @@ class FolderLibrary:
         """Gives the source of a slot, unless the index says that the model has none."""
         if self._class_of(slot.folder) is None:
             return None
-        repairs = repairs_for(self.index().get("_class_name"), slot.folder)
+        # A model that was saved with its graph says what it was run with.
+        pipeline = None if self.has_graph() else self.index().get("_class_name")
+        repairs = repairs_for(pipeline, slot.folder)
         return FolderSource(self.root, self.variant, self.shared, repairs)
 
     def pipeline_class(self) -> str:
