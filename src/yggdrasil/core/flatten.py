@@ -12,6 +12,7 @@ from typing import Any
 
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.declaration import GraphLike
+from yggdrasil.core.errors import GraphError, UnknownInputError
 from yggdrasil.core.ports import OpSpec
 from yggdrasil.core.tasks import Task, choose_task, read_tasks
 
@@ -81,7 +82,8 @@ class Scope:
         """Gives the values of an input that nobody gives: the graph's default, then the task's."""
         if self.parent is None:
             return []
-        own = [self.graph.defaults[name]] if name in self.graph.defaults else []
+        default = self.graph.defaults.get(name)
+        own = [] if default is None else [default]
         return own if self.task is None else own + self.task.default_of(name)
 
     def child(self, name: str) -> str:
@@ -106,7 +108,7 @@ def flatten(graph: GraphLike) -> tuple[dict[str, FlatNode], dict[str, Scope]]:
             path = scope.child(name)
             if block.inner_graph is not None:
                 graph = block.inner_graph
-                task = None if node.task is None else choose_task(graph.tasks, node.task, {})
+                task = None if node.task is None else _task(path, node.task, graph)
                 waiting.append(
                     Scope(path=path, parent=scope.path, stage=name, graph=graph, task=task)
                 )
@@ -125,6 +127,21 @@ def flatten(graph: GraphLike) -> tuple[dict[str, FlatNode], dict[str, Scope]]:
                 ops=scope.graph.ops(name),
             )
     return nodes, scopes
+
+
+def _task(path: str, name: str, graph: GraphLike) -> Task | None:
+    """Gives the task that a stage is for.
+
+    Raises:
+        GraphError: Its graph has it no more.
+    """
+    try:
+        return choose_task(graph.tasks, name, {})
+    except UnknownInputError as error:
+        raise GraphError(
+            f"Stage {path!r} is for a task that graph {graph.name!r} has no more: {error} Replace "
+            f"the stage with task=..., or give the graph that task."
+        ) from error
 
 
 def _type_names(block: AbstractBaseBlock) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from yggdrasil.core.references import PortRef, find_inputs, find_outputs
 from yggdrasil.core.registry import make_block
 from yggdrasil.core.rules import Rule
 from yggdrasil.core.stage import AbstractStage
-from yggdrasil.core.tasks import choose_task
+from yggdrasil.core.tasks import check_stage_task
 
 __all__ = ["ComputeGraph"]
 
@@ -199,7 +199,7 @@ class ComputeGraph(GraphViews):
             UnknownInputError: The graph has no such task.
         """
         if task is not None:
-            choose_task(graph.tasks, task, {})
+            check_stage_task(graph.tasks, task)
         self.add_node(name, AbstractStage.of(graph), **options)
         self._nodes[name] = replace(self._nodes[name], task=task)
         return self
@@ -248,10 +248,11 @@ class ComputeGraph(GraphViews):
         Args:
             name: The node.
             type: A registered type or a block.
-            **options: As for ``add_node``.
+            **options: As for ``add_node``; for a stage ``task`` too, as for ``add_stage``.
 
         Raises:
             GraphError: There is no such node, or an explicit edge no longer fits.
+            UnknownInputError: The stage's graph has not its task.
         """
         old = self._node(name)
         settings = {
@@ -259,9 +260,14 @@ class ComputeGraph(GraphViews):
             for key in ("role", "group", "order", "auto_connect", "pretrained", "inputs")
         }
         settings["components"] = options.pop("components", {})
+        task = old.task
+        if isinstance(type, AbstractBaseBlock) and type.inner_graph is not None:
+            task = options.pop("task", old.task)
         node = self._make_node(name, type, None, options, **settings)
         if node.block is not None and node.block.inner_graph is not None:
-            node = replace(node, task=old.task)
+            if task is not None:
+                check_stage_task(node.block.inner_graph.tasks, task)
+            node = replace(node, task=task)
         self._check_uses(node)
         self._nodes[name] = node
         self._version += 1

@@ -27,7 +27,7 @@ from yggdrasil.core.errors import (
     nearest,
 )
 
-__all__ = ["Task", "choose_task", "read_task", "read_tasks"]
+__all__ = ["Task", "check_stage_task", "choose_task", "read_task", "read_tasks"]
 
 _KEYS = (
     "takes",
@@ -232,6 +232,29 @@ def choose_task(
         names = " or ".join(repr(task.name) for task in best)
         raise InputError(f"The call could be for the task {names}: say which, with task=...")
     return best[0]
+
+
+def check_stage_task(tasks: Mapping[str, Mapping[str, Any]], name: str) -> None:
+    """Refuses a task that a stage cannot be for.
+
+    Args:
+        tasks: The tasks of the stage's graph.
+        name: The task.
+
+    Raises:
+        UnknownInputError: There is no such task.
+        ConfigError: It gives a value to a part of an input, which only a call can.
+    """
+    task = choose_task(tasks, name, {})
+    if task is None:
+        return
+    targets = (task.arguments.get(each, each) for each in task.defaults)
+    for target in (*targets, *task.fixed):
+        if "." in target:
+            raise ConfigError(
+                f"Task {name!r} gives a value to {target!r}, a part of an input: a stage's task "
+                "can give whole inputs only. Set it as an input of the node instead."
+            )
 
 
 def _is_known(target: str, known: Container[str] | None) -> bool:

@@ -94,12 +94,13 @@ class FolderLibrary:
 
     def source(self, slot: Component[Any]) -> ComponentSource | None:
         """Gives the source of a slot, unless the index says that the model has none."""
-        if self._class_of(slot.folder) is None:
+        class_name = self._class_of(slot.folder)
+        if class_name is None:
             return None
         # A model that was saved with its graph says what it was run with.
         pipeline = None if self.has_graph() else self.index().get("_class_name")
         repairs = repairs_for(pipeline, slot.folder)
-        return FolderSource(self.root, self.variant, self.shared, repairs)
+        return FolderSource(self.root, self.variant, self.shared, repairs, class_name)
 
     def pipeline_class(self) -> str:
         """Reads the pipeline's class off the index.

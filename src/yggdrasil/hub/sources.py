@@ -44,12 +44,15 @@ class FolderSource:
         variant: Of the weights, such as ``fp16``; the plain ones if None.
         shared: Components that were loaded from this pipeline already, by folder and class.
         repairs: What is put right in the component's configuration.
+        class_name: The class that the pipeline's index names for the component; the one that its
+            configuration names unless given.
     """
 
     root: Path
     variant: str | None = None
     shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
     repairs: tuple[Repair, ...] = ()
+    class_name: str | None = None
 
     def load(self, slot: Component[Any]) -> object:
         """Loads the component in float32 from safetensors, or gives the one loaded before.
@@ -90,7 +93,7 @@ class FolderSource:
         if not self.repairs:
             return {}
         cls: type = slot.cls
-        own = written.get("_class_name") == cls.__name__
+        own = (self.class_name or written.get("_class_name")) == cls.__name__
         return repaired_values(self.repairs, {**(_defaults(cls) if own else {}), **written})
 
     def check(self, slot: Component[Any]) -> None:
