@@ -13,6 +13,7 @@ from diffusers.utils.dummy_torch_and_torchsde_objects import (
 
 from tests.blocks.solver.driving import CONFIG, draw
 from tests.tiny_models import tiny_components
+from tools.list_solvers import PAGE, page
 from yggdrasil.blocks.solver.catalog import SOLVERS, solver_type_for
 from yggdrasil.blocks.solver.not_driven import NOT_DRIVEN
 from yggdrasil.core.component import Given
@@ -67,7 +68,7 @@ def test_solver_for_a_scheduler():
     assert solver_type_for("EulerDiscreteScheduler") == "solver/euler"
     with pytest.raises(ConfigError, match="Did you mean 'EulerDiscreteScheduler'"):
         solver_type_for("EulerDiscretScheduler")
-    with pytest.raises(ConfigError, match="'AmusedScheduler': it fills in tokens"):
+    with pytest.raises(ConfigError, match="'AmusedScheduler': it decides tokens"):
         solver_type_for("AmusedScheduler")
 
 
@@ -156,3 +157,8 @@ def test_the_port_with_two_words():
         "count",
         "state",
     ]
+
+
+def test_the_page_lists_the_solvers_that_there_are():
+    text = PAGE.read_text(encoding="utf-8")
+    assert page(text) == text, "run: python -m tools.list_solvers"

@@ -25,7 +25,7 @@ from yggdrasil.core.registry import block_class, make_block
 
 def taking(word):
     """Gives the solvers that take timesteps, or sigmas, of the caller's."""
-    return [name for name in NAMES if word in block_class(name)()._schedules()]
+    return [name for name in NAMES if word in block_class(name).schedules()]
 
 
 # LCM and TCD warn of timesteps that are none of those they were distilled at.

@@ -7,15 +7,14 @@ from types import MappingProxyType
 
 __all__ = ["NOT_DRIVEN"]
 
-_TOKENS = "it fills in tokens: there are no latents to take noise from"
+_TOKENS = "it decides tokens: there are no latents to take noise from"
 _FLOW = "it is for models that predict flow, and comes with their families"
-_TWO_TIMES = "its step reads the timestep of the step before too"
 
 NOT_DRIVEN: Mapping[str, str] = MappingProxyType(
     {
         "AmusedScheduler": _TOKENS,
         "BlockRefinementScheduler": _TOKENS,
-        "CogVideoXDPMScheduler": _TWO_TIMES,
+        "CogVideoXDPMScheduler": "its step is handed the prediction of the step before",
         "ConsistencyDecoderScheduler": "it belongs to a decoder that is a diffusion model itself",
         "DDPMWuerstchenScheduler": "its timesteps are ratios, one for each sample of the batch",
         "DiscreteDDIMScheduler": _TOKENS,
@@ -34,7 +33,7 @@ NOT_DRIVEN: Mapping[str, str] = MappingProxyType(
         "SCMScheduler": "it is for consistency models of flow, whose timesteps are angles",
         "ScoreSdeVeScheduler": "it has a prediction and a correction in the place of a step",
         "ScoreSdeVpScheduler": "it has a prediction in the place of a step, and no noising",
-        "UnCLIPScheduler": _TWO_TIMES,
+        "UnCLIPScheduler": "it is unCLIP's own; Diffusers has replaced it by DDPMScheduler",
         "VQDiffusionScheduler": _TOKENS,
     }
 )

@@ -124,6 +124,11 @@ class ScheduledSolver(AbstractSolver):
         """Gives the class of the scheduler."""
         return _scheduler_class(cls)
 
+    @classmethod
+    def schedules(cls) -> frozenset[str]:
+        """Gives the names of what a schedule may be given by."""
+        return _parameters(cls.scheduler_class(), "set_timesteps") - cls.refuses
+
     @op(fact=True)
     def spec(self) -> SolverSpec:
         """Gives what the configuration says of the schedule that training draws from.
@@ -172,7 +177,7 @@ class ScheduledSolver(AbstractSolver):
             sigmas=sigmas,
             strength=strength,
         )
-        schedule.check(self._name(), self._schedules())
+        schedule.check(self._name(), self.schedules())
         check_choice("full_strength", full_strength, _FULL_STRENGTH)
         scheduler = self._open(self._prepare().record)
         visited = schedule.set_on(scheduler, noise.device)
@@ -261,7 +266,7 @@ class ScheduledSolver(AbstractSolver):
             sigmas=known.get("sigmas"),
             strength=known.get("strength"),
         )
-        schedule.check(self._name(), self._schedules())
+        schedule.check(self._name(), self.schedules())
         schedule.set_on(self._open(self._prepare().record), torch.device("cpu"))
         if schedule.strength is not None and not self.unused_inputs(op, known):
             self._check_noising()
@@ -318,9 +323,6 @@ class ScheduledSolver(AbstractSolver):
 
     def _accepts(self, method: str) -> frozenset[str]:
         return _parameters(self.scheduler_class(), method)
-
-    def _schedules(self) -> frozenset[str]:
-        return self._accepts("set_timesteps") - self.refuses
 
     def _prepare(self) -> _Prepared:
         """Builds the scheduler once for each source; twice, harmlessly, where threads meet."""
