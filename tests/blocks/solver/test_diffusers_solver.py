@@ -48,7 +48,6 @@ SINGLE = {"algorithm_type": "sde-dpmsolver++", "final_sigmas_type": "sigma_min"}
 VARIANTS = [
     *((name, {option: True}, {}) for option in SIGMAS for name in with_option(option)),
     *((name, {"timestep_spacing": "trailing"}, {}) for name in with_option("timestep_spacing")),
-    *((name, {"timestep_spacing": "leading"}, {}) for name in with_option("timestep_spacing")),
     *((name, {"sigma_schedule": "karras"}, {}) for name in with_option("sigma_schedule")),
     *((name, {"sigma_schedule": "exponential"}, {}) for name in with_option("sigma_schedule")),
     ("solver/euler", {"timestep_type": "continuous", "prediction_type": "v_prediction"}, {}),

@@ -29,8 +29,13 @@ FLOWING = [
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
-@pytest.mark.parametrize("name", PRESERVING)
+@pytest.mark.parametrize(
+    ("name", "prediction"),
+    [
+        *((name, "v_prediction") for name in PRESERVING),
+        *((name, each) for name in ("solver/ddim", "solver/lms") for each in ("epsilon", "sample")),
+    ],
+)
 def test_training_form(name, prediction):
     latents, noise = draw(0, 3, 4, 8, 8), draw(1, 3, 4, 8, 8)
     timestep = torch.tensor([0, 400, 999])

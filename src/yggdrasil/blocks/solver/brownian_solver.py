@@ -49,9 +49,9 @@ class BrownianSolver(DiffusersSolver):
         if further.get("generator") is not None:
             return further
         own = vars(scheduler)
-        seeds = own.get(_SEEDS)
-        if seeds is None:
-            seeds = own[_SEEDS] = _draw_seeds(as_generators(generator, len(latents)))
+        if own.get(_SEEDS) is None:
+            own[_SEEDS] = _draw_seeds(as_generators(generator, len(latents)))
+        seeds: Any = own[_SEEDS]
         if "generator" in further:
             further["generator"] = torch.Generator().manual_seed(seeds)
         else:
