@@ -24,7 +24,7 @@ __all__ = ["Coefficients", "NativeSolver"]
 Coefficients = Mapping[str, Tensor]
 """A step's numbers by name, float32: scalars, or ``b 1 1 1`` where samples are at other steps."""
 
-SCALE, SIGNAL, LEVEL = "scale", "signal", "level"
+_SCALE, _SIGNAL, _LEVEL = "scale", "signal", "level"
 
 
 class NativeSolver(ScheduledSolver):
@@ -62,8 +62,8 @@ class NativeSolver(ScheduledSolver):
         states = self._own(state)
         self._check_unfinished(states)
         sample = states.latents
-        if SCALE in states.ways[0].columns:
-            sample = (_wide(sample) / states.coefficients()[SCALE]).to(sample.dtype)
+        if _SCALE in states.ways[0].columns:
+            sample = (_wide(sample) / states.coefficients()[_SCALE]).to(sample.dtype)
         return Tick(sample, states.current_timesteps(), states.index, states.count, states)
 
     @op
@@ -122,7 +122,7 @@ class NativeSolver(ScheduledSolver):
             ``b c h w``; the clean latents of samples that are finished.
         """
         at = self._own(state).coefficients()
-        level = at[SIGNAL] * _wide(init_latents) + at[LEVEL] * _wide(noise)
+        level = at[_SIGNAL] * _wide(init_latents) + at[_LEVEL] * _wide(noise)
         return level.to(init_latents.dtype)
 
     def draws(self, eta: float) -> bool:
@@ -197,7 +197,7 @@ class NativeSolver(ScheduledSolver):
         begin = len(scheduler.timesteps) - len(visited)
         columns = self.table(scheduler, begin)
         # At the end nothing is left to noise.
-        ends = {SIGNAL: 1.0, LEVEL: 0.0}
+        ends = {_SIGNAL: 1.0, _LEVEL: 0.0}
         table = torch.ones(len(visited) + 1, len(columns))
         for place, (name, values) in enumerate(columns.items()):
             table[: len(values), place] = values

@@ -15,7 +15,7 @@ NOT_DRIVEN: Mapping[str, str] = MappingProxyType(
         "AmusedScheduler": _TOKENS,
         "BlockRefinementScheduler": _TOKENS,
         "CogVideoXDPMScheduler": "its step is handed the prediction of the step before",
-        "ConsistencyDecoderScheduler": "it belongs to a decoder that is a diffusion model itself",
+        "ConsistencyDecoderScheduler": "it is for the consistency decoder, of 2 steps at most",
         "DDPMWuerstchenScheduler": "its timesteps are ratios, one for each sample of the batch",
         "DiscreteDDIMScheduler": _TOKENS,
         "EntropyBoundScheduler": _TOKENS,
@@ -37,4 +37,4 @@ NOT_DRIVEN: Mapping[str, str] = MappingProxyType(
         "VQDiffusionScheduler": _TOKENS,
     }
 )
-"""By the name of the class. Diffusers' Stable Diffusion pipelines cannot run any of them."""
+"""By the name of the class. Diffusers' Stable Diffusion pipelines make no picture with them."""
