@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 
 from torch import Tensor
 
-__all__ = ["Record", "Scheduler", "open_shell", "read_shell"]
+__all__ = ["Record", "Scheduler", "can_noise", "noised", "open_shell", "read_shell"]
 
 
 class Scheduler(Protocol):
@@ -22,21 +22,12 @@ class Scheduler(Protocol):
     order: int
     timesteps: Tensor
 
-    @property
-    def init_noise_sigma(self) -> float | Tensor:
-        """Deviation of the noise that a run begins with."""
-        ...
-
     def set_timesteps(self, num_inference_steps: int = ..., **further: object) -> None:
         """Makes the schedule of a run."""
         ...
 
     def scale_model_input(self, sample: Tensor, timestep: Tensor) -> Tensor:
         """Scales a sample as the model reads it."""
-        ...
-
-    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Noises clean samples to timesteps."""
         ...
 
     def step(
@@ -79,3 +70,25 @@ def read_shell(shell: object) -> Record:
         shell: A scheduler that nobody else holds.
     """
     return vars(shell)
+
+
+def can_noise(cls: type) -> bool:
+    """Says whether schedulers of a class can noise clean samples to a timestep."""
+    return hasattr(cls, "add_noise") or hasattr(cls, "scale_noise")
+
+
+def noised(scheduler: Any, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+    """Noises clean samples to timesteps.
+
+    Args:
+        scheduler: One that can.
+        clean: ``b c h w``.
+        noise: ``b c h w``.
+        timestep: ``b``, or one for all.
+    """
+    # The schedulers of flow have a name and an order of arguments of their own.
+    if hasattr(scheduler, "add_noise"):
+        result: Tensor = scheduler.add_noise(clean, noise, timestep)
+    else:
+        result = scheduler.scale_noise(clean, timestep, noise)
+    return result
