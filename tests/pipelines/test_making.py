@@ -199,7 +199,7 @@ DAMAGE = {
     "no weights": (
         "unet/diffusion_pytorch_model.safetensors",
         lambda p: p.unlink(),
-        r"unet holds no weights \(\*.safetensors\)\. Was the copy or the download interrupted",
+        r"unet holds no weights \(diffusion_pytorch_model\.safetensors\)\. Was the copy or the ",
     ),
     "cut weights": (
         "unet/diffusion_pytorch_model.safetensors",

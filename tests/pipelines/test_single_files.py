@@ -92,10 +92,10 @@ def test_a_file_in_half_precision_is_loaded_in_the_precision_asked_for(file, con
     halves = {n: t.half() if t.is_floating_point() else t for n, t in load_file(path).items()}
     save_file(halves, path, metadata={"format": "pt"})
     pipe = InferencePipeline.from_single_file(path, config=config)
-    whole = by_diffusers(StableDiffusionPipeline, path, config, torch_dtype=torch.float32)
+    whole = by_diffusers(StableDiffusionPipeline, path, config, dtype=torch.float32)
     assert torch.equal(images(pipe), images(whole))
     pipe = InferencePipeline.from_single_file(path, config=config, torch_dtype=torch.bfloat16)
-    theirs = by_diffusers(StableDiffusionPipeline, path, config, torch_dtype=torch.bfloat16)
+    theirs = by_diffusers(StableDiffusionPipeline, path, config, dtype=torch.bfloat16)
     assert pipe.components["unet"].dtype == torch.bfloat16
     assert torch.equal(images(pipe), images(theirs))
 
