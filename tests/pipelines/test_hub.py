@@ -25,6 +25,7 @@ from tests.single_files import save_checkpoint
 from tests.tiny_models import tiny_pipeline
 from yggdrasil import ComputeGraph, InferencePipeline, TrainingPipeline
 from yggdrasil.core.errors import ConfigError, ModelError
+from yggdrasil.hub.locate import zoo_models
 
 CALL = {"num_inference_steps": 2, "output_type": "pt"}
 NEEDED = {
@@ -96,6 +97,23 @@ def test_a_model_of_the_hub_makes_the_pictures_of_diffusers(hub, model, tmp_path
     assert hub.fetched("org/name") == NEEDED
     theirs = images(by_diffusers("org/name", tmp_path / "theirs"), **given)
     assert (mine - theirs).abs().max() == 0.0
+
+
+def test_the_model_in_the_box_may_be_had_from_a_hub(hub, tmp_path, monkeypatch):
+    folder = zoo_models()["zoo/shapes"]
+    hub.add("org/shapes", folder)
+    call = {"guidance_scale": 5.0, "generator": generator(), **CALL}
+    pipe = quiet(InferencePipeline.from_pretrained("org/shapes"))
+    mine = pipe("a small red circle", **call).images
+    everything = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
+    assert hub.fetched("org/shapes") == everything - {"README.md"}
+    theirs = by_diffusers("org/shapes", tmp_path / "theirs", dtype=torch.float32)
+    expected = theirs("a small red circle", **{**call, "generator": generator()}).images
+    assert (mine - expected).abs().max() == 0.0
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    again = quiet(InferencePipeline.from_pretrained("org/shapes"))
+    call["generator"] = generator()
+    assert torch.equal(again("a small red circle", **call).images, mine)
 
 
 def test_a_model_of_the_hub_is_made_again_without_it(hub, model, monkeypatch):
