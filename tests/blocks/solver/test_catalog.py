@@ -14,6 +14,7 @@ from diffusers.utils.dummy_torch_and_torchsde_objects import (
 from tests.blocks.solver.driving import CONFIG, draw
 from tests.tiny_models import tiny_components
 from tools.list_solvers import PAGE, page
+from yggdrasil.blocks.solver import catalog
 from yggdrasil.blocks.solver.catalog import SOLVERS, solver_type_for
 from yggdrasil.blocks.solver.not_driven import NOT_DRIVEN
 from yggdrasil.core.component import Given
@@ -62,6 +63,11 @@ def _run(cls):
     pipe = StableDiffusionPipeline(**components)
     pipe.set_progress_bar_config(disable=True)
     return pipe("a cat", num_inference_steps=4, output_type="latent").images
+
+
+def test_what_is_particular_about_a_solver_is_known_to_its_base():
+    for entry in catalog._ENTRIES:
+        assert all(hasattr(entry.base, name) for name in entry.particulars), entry.name
 
 
 def test_solver_for_a_scheduler():

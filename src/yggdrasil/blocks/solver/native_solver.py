@@ -198,7 +198,7 @@ class NativeSolver(ScheduledSolver):
         columns = self.table(scheduler, begin)
         # At the end nothing is left to noise.
         ends = {_SIGNAL: 1.0, _LEVEL: 0.0}
-        table = torch.ones(len(visited) + 1, len(columns))
+        table = torch.ones(len(visited) + 1, len(columns), dtype=torch.float32)
         for place, (name, values) in enumerate(columns.items()):
             table[: len(values), place] = values
             table[-1, place] = ends.get(name, 1.0)
