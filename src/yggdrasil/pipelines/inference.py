@@ -16,14 +16,16 @@ from yggdrasil.core.facts import declined
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
 from yggdrasil.core.runtime import Runtime
-from yggdrasil.core.tasks import Task, choose_task, read_tasks
+from yggdrasil.core.tasks import Task
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.families import template_for
 from yggdrasil.hub.library import Library, ObjectLibrary
 from yggdrasil.hub.locate import locate
 from yggdrasil.hub.zoo import fallback
 from yggdrasil.pipelines.callbacks import StepCallback
+from yggdrasil.pipelines.calls import bind_call
 from yggdrasil.pipelines.components import blocks_of, check_files, fill, load_for
+from yggdrasil.pipelines.makers import PipelineMakers
 from yggdrasil.pipelines.metadata import describe_call
 from yggdrasil.pipelines.models import (
     graph_of,
@@ -35,13 +37,14 @@ from yggdrasil.pipelines.progress import ProgressBar
 from yggdrasil.pipelines.result import GenerationResult
 from yggdrasil.pipelines.saving import save_pipeline
 from yggdrasil.pipelines.seeds import make_generators
+from yggdrasil.pipelines.workflows.origin import Origin
 
 __all__ = ["InferencePipeline"]
 
 _DEFAULT_CALLBACK_INPUTS = ("latents",)
 
 
-class InferencePipeline:
+class InferencePipeline(PipelineMakers):
     """Runs a graph to make pictures: one class for one graph or many stages.
 
     Values are kept between calls (a second call with another seed does not encode the prompt
@@ -252,6 +255,8 @@ class InferencePipeline:
             callback.check(plan)
             listeners.insert(0, callback)
         load_for(plan)
+        given = {"prompt": prompt, "seed": seed, "generator": generator, **arguments}
+        origin = self._take_origin(given, listeners) if return_dict else None
         with ProgressBar(**self._bar) as bar:
             outputs = self._runtime.execute(
                 plan,
@@ -265,7 +270,9 @@ class InferencePipeline:
         if not return_dict:
             return images, outputs.get("nsfw_content_detected")
         metadata = describe_call(self.graph, task, call, seed=seed, library=self._library)
-        return GenerationResult(images=images, latents=latents, metadata=metadata, outputs=outputs)
+        return GenerationResult(
+            images=images, latents=latents, metadata=metadata, outputs=outputs, origin=origin
+        )
 
     def plan(
         self,
@@ -364,9 +371,8 @@ class InferencePipeline:
     ) -> tuple[Task | None, dict[str, Any], list[str]]:
         """Gives the task of a call, the graph's inputs, and the outputs wanted."""
         self._fill()
-        task = choose_task(self.graph.tasks, self.task, call)
-        inputs = dict(call) if task is None else self._bind(task, call)
         wiring = self._runtime.wiring()
+        task, inputs = bind_call(self.graph, wiring, self.task, call)
         decoded = {"images", "nsfw_content_detected"} if output_type == "latent" else set()
         wanted = [
             name
@@ -379,12 +385,16 @@ class InferencePipeline:
             inputs.update(self._known({"one_by_one": True}))
         return task, inputs, wanted
 
-    def _bind(self, task: Task, call: Mapping[str, Any]) -> dict[str, Any]:
-        others = read_tasks(self.graph.tasks).values()
-        # What the graph's owner set goes before what the task would take for granted.
-        owned = {port for node in self.graph.nodes.values() for port in node.inputs}
-        known = set(self._runtime.wiring().names) - owned - self.graph.defaults.keys()
-        return task.bind(call, others=others, known=known)
+    def _take_origin(self, call: Mapping[str, Any], listeners: Sequence[Observer]) -> Origin:
+        """Takes down what is about to run, for files that say how they were made."""
+        return Origin.take(
+            self.graph,
+            call,
+            task=self.task,
+            library=self._library,
+            placement=self._placement,
+            watched=tuple(type(each).__name__ for each in listeners),
+        )
 
     def _known(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Keeps the inputs that the graph has."""

@@ -1,0 +1,196 @@
+"""From a graph that is loaded to what a file says of it."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+import yggdrasil
+from yggdrasil.blocks.configuration import constructor_defaults
+from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.component import Component, ComponentSource
+from yggdrasil.core.errors import InputError
+from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.weights import weights_digest
+from yggdrasil.hub.library import FolderLibrary, Library, ObjectLibrary
+from yggdrasil.hub.references import reference_to
+from yggdrasil.pipelines.components import blocks_of
+from yggdrasil.pipelines.workflows.schema import ComponentOrigin, Model
+from yggdrasil.pipelines.workflows.stores import Store
+
+__all__ = [
+    "common_placement",
+    "describe_component",
+    "describe_machine",
+    "describe_weights",
+    "loaded_modules",
+    "model_of",
+    "own_weights",
+    "sources_of",
+    "store_state",
+    "versions",
+]
+
+_LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow")
+
+
+@functools.cache
+def versions() -> Mapping[str, str]:
+    """Gives the versions of the libraries whose numbers a picture depends on."""
+    found = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {"yggdrasil": yggdrasil.__version__, **found}
+
+
+def describe_machine(device: torch.device | None) -> str:
+    """Says what of a machine decides the last bits: processor, threads, the graphics card.
+
+    Args:
+        device: Where the models are.
+    """
+    kind = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    told = f"{kind}, {torch.get_num_threads()} threads"
+    if device is not None and device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}, {told}"
+    return told
+
+
+def sources_of(
+    graph: ComputeGraph,
+) -> Iterator[tuple[str, AbstractBaseBlock, Component[Any], ComponentSource]]:
+    """Gives each slot that has a source, as ``node.slot``, with its block and its source."""
+    for path, block in blocks_of(graph):
+        for name, slot in block.slots().items():
+            if name in block.sources:
+                yield f"{path}.{name}", block, slot, block.sources[name]
+
+
+def model_of(library: Library | None) -> Model | None:
+    """Gives the name of a model that lies in files; None for one that was handed in as objects."""
+    if library is None or isinstance(library, ObjectLibrary):
+        return None
+    return Model.of(reference_to(Path(library.describe()), _variant_of(library)))
+
+
+def describe_component(
+    slot: Component[Any], source: ComponentSource, library: Library | None
+) -> ComponentOrigin | None:
+    """Says where a component comes from.
+
+    Args:
+        slot: Its slot.
+        source: Its source.
+        library: The model of the whole pipeline.
+
+    Returns:
+        None where it comes from that model.
+    """
+    told = source.describe()
+    if "pretrained" in told:
+        root, variant = str(told["pretrained"]), told.get("variant")
+        if library is not None and (root, variant) == (library.describe(), _variant_of(library)):
+            return None
+        return ComponentOrigin(model=Model.of(reference_to(Path(root), variant)))
+    if "config" in told:
+        return ComponentOrigin.model_validate(told)
+    cls: type = slot.cls
+    if not issubclass(cls, nn.Module) and hasattr(cls, "from_config"):
+        # A scheduler is its configuration, of which another class reads what it knows.
+        known = constructor_defaults(cls)
+        config = {k: v for k, v in source.config(slot).items() if k in known or k[0] == "_"}
+        if _is_plain(config):
+            return ComponentOrigin(config=config)
+    return ComponentOrigin(given=str(told.get("given", told)))
+
+
+def loaded_modules(graph: ComputeGraph) -> dict[str, nn.Module]:
+    """Gives the components with weights that are loaded, as ``node.slot``."""
+    found: dict[str, nn.Module] = {}
+    for path, block, slot, _ in sources_of(graph):
+        held = vars(block)["_modules"].get(slot.name)
+        if isinstance(held, nn.Module):
+            found[path] = held
+    return found
+
+
+def describe_weights(graph: ComputeGraph) -> dict[str, str]:
+    """Gives digests of the weights that are loaded, as ``node.slot``, and of blocks' own."""
+    found = {
+        path: weights_digest([*module.named_parameters(), *module.named_buffers()])
+        for path, module in loaded_modules(graph).items()
+    }
+    return {**found, **{path: weights_digest(w.items()) for path, w in own_weights(graph)}}
+
+
+def own_weights(graph: ComputeGraph) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Gives the weights of blocks that are no components, by the path of the node."""
+    for path, block in blocks_of(graph):
+        slots = block.slots()
+        own = {
+            name: tensor
+            for name, tensor in block.state_dict().items()
+            if name.partition(".")[0] not in slots
+        }
+        if own:
+            yield path, own
+
+
+def store_state(graph: ComputeGraph, store: Store) -> dict[str, dict[str, Any]]:
+    """Keeps the weights of blocks that are no components.
+
+    Args:
+        graph: The graph.
+        store: Keeps them as safetensors.
+    """
+    return {
+        path: store.put(
+            path,
+            save({k: v.detach().cpu().contiguous().clone() for k, v in own.items()}),
+            "safetensors",
+        )
+        for path, own in own_weights(graph)
+    }
+
+
+def common_placement(
+    graph: ComputeGraph, placement: tuple[torch.device | None, torch.dtype | None]
+) -> tuple[torch.device | None, torch.dtype | None]:
+    """Gives device and dtype of a pipeline, read off its modules where nobody set them.
+
+    Args:
+        graph: The graph.
+        placement: What was set with ``to``.
+
+    Raises:
+        InputError: Its models are of several dtypes, which no file says.
+    """
+    modules = loaded_modules(graph)
+    tensors = [tensor for module in modules.values() for tensor in module.parameters()]
+    devices = {tensor.device for tensor in tensors}
+    dtypes = {tensor.dtype for tensor in tensors}
+    if len(dtypes) > 1:
+        raise InputError(
+            f"the models are of several dtypes ({', '.join(sorted(map(str, dtypes)))}), and a file "
+            "says one: bring them to one with pipe.to(dtype=...)."
+        )
+    device = placement[0] or (devices.pop() if len(devices) == 1 else None)
+    return device, placement[1] or (dtypes.pop() if dtypes else None)
+
+
+def _variant_of(library: Library) -> str | None:
+    return library.variant if isinstance(library, FolderLibrary) else None
+
+
+def _is_plain(config: Mapping[str, Any]) -> bool:
+    try:
+        return bool(json.loads(json.dumps(config)) == config)
+    except (TypeError, ValueError):
+        return False
