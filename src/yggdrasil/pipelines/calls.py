@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from yggdrasil.core.declaration import GraphLike
-from yggdrasil.core.errors import InputError, UnknownInputError, nearest
+from yggdrasil.core.errors import InputError, UnknownInputError, YggdrasilError, nearest
 from yggdrasil.core.tasks import Task, choose_task, read_tasks
 from yggdrasil.core.wiring import FromInput, FromPort, Wiring
 from yggdrasil.pipelines.seeds import make_generators
@@ -77,9 +77,13 @@ def _bind_stages(
             arguments = {
                 name: value
                 for name, value in shared.items()
-                if name in task.takes and task.arguments.get(name, name) not in linked
+                if name in task.takes and _target(task, name) not in linked
             }
-            given |= _bind(graph, task, {**arguments, **own[stage]}, names)
+            try:
+                given |= _bind(graph, task, {**arguments, **own[stage]}, names)
+            except YggdrasilError as error:
+                error.add_note(f"That is in stage {stage!r}.")
+                raise
         taken |= arguments.keys()
         inputs |= {f"{stage}.{name}": value for name, value in given.items()}
     free = {name for name in wiring.names if "." not in name}
@@ -145,25 +149,31 @@ def _choose(
     shared: Mapping[str, Any],
     linked: set[str],
 ) -> Task:
-    """Gives the task of a stage: the one that requires most of what the stage is given."""
-    tasks = read_tasks(graph.tasks)
-    given = {*own, *shared}
-    fitting = []
-    for task in tasks.values():
-        needs = [n for n in task.requires if task.arguments.get(n, n) not in linked]
-        if given.issuperset(needs) and all(n in task.takes or "." in n for n in own):
-            fitting.append((len(task.requires), replace(task, requires=())))
+    """Gives the task of a stage: the one that requires most of what the stage is given.
+
+    Where none fits it is the nearest, and binding the arguments will say what is wrong.
+    """
+    tasks = [
+        replace(task, requires=tuple(n for n in task.requires if _target(task, n) not in linked))
+        for task in read_tasks(graph.tasks).values()
+    ]
+    reads = {task.name: {_target(task, name) for name in task.takes} for task in tasks}
+    matters = linked & set().union(*reads.values())
+    taking = [task for task in tasks if matters <= reads[task.name]] or tasks
+    ready = [task for task in taking if {*own, *shared}.issuperset(task.requires)]
+    fitting = [t for t in ready if all(name in t.takes or "." in name for name in own)]
     if not fitting:
-        # It says what the nearest task lacks or does not take.
-        nearest_task = choose_task(graph.tasks, None, {**own})
-        assert nearest_task is not None  # noqa: S101 - the graph has tasks
-        nearest_task.bind(own, others=tasks.values())
-    most = max(count for count, _ in fitting)
-    best = [task for count, task in fitting if count == most]
+        return max(ready or taking, key=lambda task: len(own.keys() & set(task.takes)))
+    most = max(len(reads[task.name] & linked) + len(task.requires) for task in fitting)
+    best = [t for t in fitting if len(reads[t.name] & linked) + len(t.requires) == most]
     if len(best) > 1:
         names = " or ".join(repr(task.name) for task in best)
         raise InputError(f"The call of stage {stage!r} could be for the task {names}.")
     return best[0]
+
+
+def _target(task: Task, argument: str) -> str:
+    return task.arguments.get(argument, argument)
 
 
 def _refuse_unknown(name: str, free: set[str], stages: Mapping[str, GraphLike]) -> None:

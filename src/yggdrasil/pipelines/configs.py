@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from yggdrasil.core.errors import nearest
+from yggdrasil.core.availability import direct_ports
+from yggdrasil.core.errors import UnknownInputError, nearest
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.rules import Mode
 from yggdrasil.core.serialization.document import Document
@@ -227,12 +228,14 @@ def _with_nodes(graph: ComputeGraph, config: PipelineConfig, document: Document)
 
 
 def _set_defaults(graph: ComputeGraph, config: PipelineConfig, document: Document) -> None:
-    known = wire(graph).names if config.defaults else {}
+    if not config.defaults:
+        return
+    wiring = wire(graph)
     for name, value in config.defaults.items():
-        if name not in known:
-            raise document.error(
-                f"the graph has no input {name!r}.{nearest(name, known)}", "defaults", name
-            )
+        try:
+            direct_ports(wiring, [name])
+        except UnknownInputError as error:
+            raise document.error(str(error), "defaults", name) from error
         graph.defaults[name] = value
 
 

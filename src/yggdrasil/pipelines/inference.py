@@ -256,7 +256,14 @@ class InferencePipeline(PipelineMakers):
             listeners.insert(0, callback)
         load_for(plan)
         given = {"prompt": prompt, "seed": seed, "generator": generator, **arguments}
-        origin = self._take_origin(given, listeners) if return_dict else None
+        origin = Origin.take(
+            self.graph,
+            given,
+            task=self.task,
+            library=self._library,
+            placement=self._placement,
+            watched=tuple(type(each).__name__ for each in listeners),
+        )
         with ProgressBar(**self._bar) as bar:
             outputs = self._runtime.execute(
                 plan,
@@ -380,21 +387,12 @@ class InferencePipeline(PipelineMakers):
             if name not in decoded and not declined(wiring, wiring.outputs[name].vertex)
         ]
         if "images" in wanted:
-            inputs.update(self._known({"output_type": output_type}))
+            # Of stages the one that gives the pictures; what goes from stage to stage is PIL.
+            stage, dot, _ = wiring.outputs["images"].vertex.node.rpartition(".")
+            inputs.update(self._known({f"{stage}{dot}output_type": output_type}))
         if isinstance(call["generator"], list):
             inputs.update(self._known({"one_by_one": True}))
         return task, inputs, wanted
-
-    def _take_origin(self, call: Mapping[str, Any], listeners: Sequence[Observer]) -> Origin:
-        """Takes down what is about to run, for files that say how they were made."""
-        return Origin.take(
-            self.graph,
-            call,
-            task=self.task,
-            library=self._library,
-            placement=self._placement,
-            watched=tuple(type(each).__name__ for each in listeners),
-        )
 
     def _known(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Keeps the inputs that the graph has."""

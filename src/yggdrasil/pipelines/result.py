@@ -46,7 +46,9 @@ class GenerationResult:
         """For each picture whether the model's safety checker held it back; None without one."""
         return self.outputs.get("nsfw_content_detected")
 
-    def save(self, path: str | os.PathLike[str], *, record: bool = True) -> list[Path]:
+    def save(
+        self, path: str | os.PathLike[str], *, index: int | None = None, record: bool = True
+    ) -> list[Path]:
         """Writes the pictures; each carries the graph and the inputs that made it.
 
         ``yggdrasil rerun`` makes them again from that, to the bit. Inputs of up to 1 MB in all lie
@@ -56,6 +58,7 @@ class GenerationResult:
         Args:
             path: Ends in ``.png`` or ``.webp`` (both without loss) or ``.jpg``. Several pictures
                 get a number each: ``cat-0.png``, ``cat-1.png``.
+            index: Write the picture at this place alone.
             record: False writes pictures that carry nothing.
 
         Returns:
@@ -64,21 +67,24 @@ class GenerationResult:
         Raises:
             InputError: There are no pictures, or the name ends otherwise.
         """
-        pictures = _as_pil(self.images)
+        pictures = dict(enumerate(_as_pil(self.images)))
+        if index is not None:
+            if index not in pictures:
+                raise InputError(f"index is {index}, and there are {len(pictures)} pictures.")
+            pictures = {index: pictures[index]}
         stem = Path(path)
-        paths = (
-            [stem]
-            if len(pictures) == 1
-            else [stem.with_stem(f"{stem.stem}-{place}") for place in range(len(pictures))]
-        )
+        alone = len(pictures) == 1
+        paths = {
+            place: stem if alone else stem.with_stem(f"{stem.stem}-{place}") for place in pictures
+        }
         workflow, store = None, PictureStore()
         if record and self.origin is not None:
             workflow, store = self.origin.tell()
             for name, reason in workflow.lost.items():
-                _log.warning("%s cannot be made again: %s: %s", paths[0], name, reason)
-        for place, (each, picture) in enumerate(zip(paths, pictures, strict=True)):
-            write_picture(each, picture, workflow, store, index=place)
-        return paths
+                _log.warning("%s cannot be made again: %s: %s", stem, name, reason)
+        for place, picture in pictures.items():
+            write_picture(paths[place], picture, workflow, store, index=place)
+        return [*paths.values()]
 
     def __iter__(self) -> Iterator[Any]:
         """Goes through the images."""

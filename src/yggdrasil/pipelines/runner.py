@@ -14,6 +14,7 @@ from yggdrasil.pipelines.inference import InferencePipeline
 from yggdrasil.pipelines.result import GenerationResult
 from yggdrasil.pipelines.workflows.files import open_workflow_file
 from yggdrasil.pipelines.workflows.opening import Opened, Opening
+from yggdrasil.pipelines.workflows.schema import Workflow
 from yggdrasil.pipelines.workflows.values import RandomState
 
 __all__ = ["Runner"]
@@ -34,6 +35,11 @@ class Runner:
     def __init__(self, opened: Opened) -> None:
         self.pipeline = InferencePipeline.from_opened(opened)
         self._opened = opened
+
+    @property
+    def workflow(self) -> Workflow:
+        """What the workflow says."""
+        return self._opened.workflow
 
     @classmethod
     def open(

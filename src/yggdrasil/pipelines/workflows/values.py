@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,16 @@ from yggdrasil.core.errors import GraphFileError, InputError, nearest
 from yggdrasil.core.fingerprint import fingerprint
 from yggdrasil.pipelines.workflows.stores import Store
 
-__all__ = ["BROKEN", "GeneratorState", "RandomState", "decode", "encode", "held", "open_picture"]
+__all__ = [
+    "BROKEN",
+    "GeneratorState",
+    "RandomState",
+    "decode",
+    "encode",
+    "held",
+    "open_file",
+    "open_picture",
+]
 
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)
 """What Pillow raises at pictures that are damaged."""
@@ -210,12 +220,40 @@ _ENCODERS: Mapping[type, tuple[str, Callable[[Any, Store, str], dict[str, Any]]]
 }
 
 
+def open_file(path: Path, name: str) -> Any:
+    """Reads a picture, a tensor (``.safetensors``) or a text (``.txt``) that the user names.
+
+    Args:
+        path: The file.
+        name: Of the input, for messages.
+
+    Raises:
+        InputError: It is not there, or cannot be read.
+    """
+    where = f"{name}: {path}"
+    try:
+        data = path.read_bytes()
+        if path.suffix == ".txt":
+            return data.decode()
+        if path.suffix == ".safetensors":
+            return _unpacked(data, where)
+        return open_picture(data, where)
+    except OSError as error:
+        raise InputError(f"{where} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, GraphFileError) as error:
+        raise InputError(f"{where} cannot be read: {error}") from error
+
+
 def _picture(told: Mapping[str, Any], store: Store, where: str) -> PIL.Image.Image:
     return open_picture(store.get(told, where), where)
 
 
 def _load_tensor(told: Mapping[str, Any], store: Store, where: str) -> Tensor:
-    data = store.get(told, where)
+    tensor = _unpacked(store.get(told, where), where)
+    return tensor.to(_device(told.get("device", "cpu"), where))
+
+
+def _unpacked(data: bytes, where: str) -> Tensor:
     try:
         tensors = load(data)
     except (SafetensorError, ValueError) as error:
@@ -224,7 +262,7 @@ def _load_tensor(told: Mapping[str, Any], store: Store, where: str) -> Tensor:
         raise GraphFileError(f"{where}: the file holds {len(tensors)} tensors, and one is wanted.")
     # A copy, since a view of the file lies at an odd address, and kernels then give other bits.
     (tensor,) = (each.clone() for each in tensors.values())
-    return tensor.to(_device(told.get("device", "cpu"), where))
+    return tensor
 
 
 def _load_array(told: Mapping[str, Any], store: Store, where: str) -> np.ndarray[Any, Any]:
