@@ -101,13 +101,9 @@ def describe_component(
         return ComponentOrigin(model=Model.of(reference_to(Path(root), variant)))
     if "config" in told:
         return ComponentOrigin.model_validate(told)
-    cls: type = slot.cls
-    if not issubclass(cls, nn.Module) and hasattr(cls, "from_config"):
-        # A scheduler is its configuration, of which another class reads what it knows.
-        known = constructor_defaults(cls)
-        config = {k: v for k, v in source.config(slot).items() if k in known or k[0] == "_"}
-        if _is_plain(config):
-            return ComponentOrigin(config=config)
+    config = _scheduler_config(slot, source)
+    if config is not None:
+        return ComponentOrigin(config=config)
     return ComponentOrigin(given=str(told.get("given", told)))
 
 
@@ -187,6 +183,20 @@ def common_placement(
 
 def _variant_of(library: Library) -> str | None:
     return library.variant if isinstance(library, FolderLibrary) else None
+
+
+def _scheduler_config(slot: Component[Any], source: ComponentSource) -> dict[str, Any] | None:
+    """Gives what a slot's class reads of a scheduler's configuration, which is all of a scheduler.
+
+    None where the slot is for something else, or the configuration is no plain data.
+    """
+    cls: type = slot.cls
+    is_scheduler = hasattr(cls, "from_config") and not issubclass(cls, nn.Module)
+    if not is_scheduler:
+        return None
+    config, known = source.config(slot), constructor_defaults(cls)
+    own = {name: value for name, value in config.items() if name in known or name[0] == "_"}
+    return own if _is_plain(own) else None
 
 
 def _is_plain(config: Mapping[str, Any]) -> bool:
