@@ -54,7 +54,7 @@ def test_every_block_of_the_page_runs(folder, monkeypatch):
 
 @pytest.mark.parametrize("cls", [InferencePipeline, TrainingPipeline])
 def test_the_page_shows_every_way_to_make_a_pipeline(cls):
-    ways = {name for name in dir(cls) if name.startswith("from_")} - {"from_opened"}
+    ways = {name for name in dir(cls) if name.startswith("from_")}
     text = "".join(text for kind, text in BLOCKS if kind == "python")
     assert ways == {name for name in ways if f"{cls.__name__}.{name}(" in text}
     named = {"from_template", "from_graph", "from_pretrained", "from_config"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -130,6 +133,28 @@ def test_the_record_is_that_of_the_run_whatever_happens_after(pipe, tmp_path):
     pipe.graph.replace_node("solver", "solver/euler")
     (path,) = result.save(tmp_path / "made.png")
     assert_same(path)
+
+
+def test_a_result_keeps_no_models_in_memory_and_can_still_be_saved(tiny_folder, tmp_path):
+    pipe = quiet(InferencePipeline.from_pretrained(tiny_folder("sd15")))
+    result = pipe("a cat", seed=1, **STEPS)
+    unet = weakref.ref(pipe.components["unet"])
+    del pipe
+    gc.collect()
+    assert unet() is None
+    (path,) = result.save(tmp_path / "made.png")
+    assert_same(path)
+
+
+def test_weights_of_a_block_that_is_gone_are_missed(pipe, tmp_path):
+    pipe.graph.add_node("lift", type="processor/rerun_test_lift")
+    result = pipe("a cat", seed=1, **STEPS)
+    pipe.graph.remove_node("lift")
+    pipe("a cat", seed=1, **STEPS)  # the plan that held it is made anew
+    gc.collect()
+    (path,) = result.save(tmp_path / "made.png")
+    with pytest.raises(GraphFileError, match="lift: its own weights went with the pipeline"):
+        rerun(path)
 
 
 def test_a_saved_folder_and_another_dtype_are_kept(pipe, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -315,23 +314,6 @@ class ComputeGraph(GraphViews):
         self._exposed_outputs[name] = sole(self, find_outputs(self, source), source)
         self._version += 1
         return self
-
-    def copy(self) -> ComputeGraph:
-        """Gives a graph that later edits of this one do not reach.
-
-        Blocks are shared; the graphs of stages are copied too.
-        """
-        other = ComputeGraph(
-            self.name, rules=self.rules, draws=self.draws, defaults=self.defaults, tasks=self.tasks
-        )
-        for name, node in self._nodes.items():
-            inner = None if node.block is None else node.block.inner_graph
-            block = node.block if inner is None else AbstractStage.of(inner.copy())
-            other._nodes[name] = node if block is node.block else replace(node, block=block)
-        other._edges = dict(self._edges)
-        other._exposed_inputs = dict(self._exposed_inputs)
-        other._exposed_outputs = dict(self._exposed_outputs)
-        return other
 
     def __repr__(self) -> str:
         """Shows name and nodes."""

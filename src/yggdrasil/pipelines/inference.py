@@ -37,7 +37,7 @@ from yggdrasil.pipelines.progress import ProgressBar
 from yggdrasil.pipelines.result import GenerationResult
 from yggdrasil.pipelines.saving import save_pipeline
 from yggdrasil.pipelines.seeds import make_generators
-from yggdrasil.pipelines.workflows.origin import Origin
+from yggdrasil.pipelines.workflows.origin import Declaration, Origin
 
 __all__ = ["InferencePipeline"]
 
@@ -73,6 +73,7 @@ class InferencePipeline(PipelineMakers):
         self._filled_version = -1
         self._placement: tuple[torch.device | None, torch.dtype | None] = (None, None)
         self._bar: dict[str, Any] = {}
+        self._declaration: Declaration | None = None
         self._fill()
 
     # -- ways to make one ------------------------------------------------------------------------
@@ -256,11 +257,11 @@ class InferencePipeline(PipelineMakers):
             listeners.insert(0, callback)
         load_for(plan)
         given = {"prompt": prompt, "seed": seed, "generator": generator, **arguments}
+        self._declaration = Declaration.of(self.graph, self._library, self._declaration)
         origin = Origin.take(
-            self.graph,
+            self._declaration,
             given,
             task=self.task,
-            library=self._library,
             placement=self._placement,
             watched=tuple(type(each).__name__ for each in listeners),
         )

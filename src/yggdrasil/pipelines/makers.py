@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 
@@ -22,7 +22,9 @@ from yggdrasil.pipelines.notices import warn_of_left_out
 from yggdrasil.pipelines.workflows.files import open_workflow_file, write_workflow
 from yggdrasil.pipelines.workflows.opening import Opened, Opening
 
-__all__ = ["PipelineMakers"]
+__all__ = ["PipelineMakers", "make_pipeline"]
+
+P = TypeVar("P", bound="PipelineMakers")
 
 
 class PipelineMakers(ABC):
@@ -76,14 +78,7 @@ class PipelineMakers(ABC):
             device=device,
             allow_download=allow_download,
         )
-        return cls.from_opened(open_workflow_file(Path(path), opening))
-
-    @classmethod
-    def from_opened(cls, opened: Opened) -> Self:
-        """Makes the pipeline of a workflow whose parts were found."""
-        pipeline = cls.from_graph(opened.graph, task=opened.workflow.task, library=opened.library)
-        check_files(opened.graph)
-        return pipeline.to(opened.device, opened.dtype)
+        return make_pipeline(cls, open_workflow_file(Path(path), opening))
 
     @classmethod
     def from_config(
@@ -164,3 +159,15 @@ class PipelineMakers(ABC):
             library=self._library,
             placement=self._placement,
         )
+
+
+def make_pipeline(cls: type[P], opened: Opened) -> P:
+    """Makes the pipeline of a workflow whose parts were found.
+
+    Args:
+        cls: Of the pipeline.
+        opened: The workflow.
+    """
+    pipeline = cls.from_graph(opened.graph, task=opened.workflow.task, library=opened.library)
+    check_files(opened.graph)
+    return pipeline.to(opened.device, opened.dtype)

@@ -11,6 +11,7 @@ import PIL.Image
 import torch
 
 from yggdrasil.core.errors import GraphFileError
+from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.result import GenerationResult
 from yggdrasil.pipelines.runner import Runner
 from yggdrasil.pipelines.workflows.describing import (
@@ -104,7 +105,7 @@ def rerun(
 def _differences(carried: Carried, runner: Runner, *, device: torch.device | None) -> list[str]:
     """Says what is not as it was when the picture was made."""
     then = carried.workflow
-    now = describe_weights(runner.pipeline.graph)
+    now = describe_weights(dict(blocks_of(runner.pipeline.graph)))
     found = [
         f"the weights of {name} are others" for name in _unlike(then.weights, now) if name in now
     ]

@@ -53,7 +53,8 @@ class GenerationResult:
 
         ``yggdrasil rerun`` makes them again from that, to the bit. Inputs of up to 1 MB in all lie
         inside, larger ones in the folder ``yggdrasil-inputs`` beside the pictures. Weights are
-        named, not written, and are told apart by what they are now: save before you train on.
+        named, not written, and told apart by what they are now: save while the pipeline is there,
+        and before you train on.
 
         Args:
             path: Ends in ``.png`` or ``.webp`` (both without loss) or ``.jpg``. Several pictures

@@ -11,6 +11,7 @@ from typing import Any, Self
 import torch
 
 from yggdrasil.pipelines.inference import InferencePipeline
+from yggdrasil.pipelines.makers import make_pipeline
 from yggdrasil.pipelines.result import GenerationResult
 from yggdrasil.pipelines.workflows.files import open_workflow_file
 from yggdrasil.pipelines.workflows.opening import Opened, Opening
@@ -33,7 +34,7 @@ class Runner:
     """
 
     def __init__(self, opened: Opened) -> None:
-        self.pipeline = InferencePipeline.from_opened(opened)
+        self.pipeline = make_pipeline(InferencePipeline, opened)
         self._opened = opened
 
     @property
@@ -106,6 +107,8 @@ class Runner:
             call |= {name: given.get(name) for name in _NUMBERS}
         with _restored(call):
             result: GenerationResult = self.pipeline(**call)
+        if result.origin is not None:
+            result.origin.tell()  # while the models are there: ``execute`` lets them go
         return result
 
 

@@ -1,4 +1,4 @@
-"""From a graph that is loaded to what a file says of it."""
+"""From blocks that are loaded to what a file says of them."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ from yggdrasil.blocks.configuration import constructor_defaults
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.component import Component, ComponentSource
 from yggdrasil.core.errors import InputError
-from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.weights import weights_digest
 from yggdrasil.hub.library import FolderLibrary, Library, ObjectLibrary
 from yggdrasil.hub.references import reference_to
-from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.workflows.schema import ComponentOrigin, Model
 from yggdrasil.pipelines.workflows.stores import Store
 
 __all__ = [
+    "Blocks",
     "common_placement",
     "describe_component",
     "describe_machine",
     "describe_weights",
+    "has_own_weights",
     "loaded_modules",
     "model_of",
-    "own_weights",
     "sources_of",
     "store_state",
     "versions",
 ]
+
+Blocks = Mapping[str, AbstractBaseBlock]
+"""The blocks of a graph and its stages, by the paths of their nodes."""
 
 _LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow")
 
@@ -63,14 +65,12 @@ def describe_machine(device: torch.device | None) -> str:
     return told
 
 
-def sources_of(
-    graph: ComputeGraph,
-) -> Iterator[tuple[str, AbstractBaseBlock, Component[Any], ComponentSource]]:
-    """Gives each slot that has a source, as ``node.slot``, with its block and its source."""
-    for path, block in blocks_of(graph):
+def sources_of(blocks: Blocks) -> Iterator[tuple[str, Component[Any], ComponentSource]]:
+    """Gives each slot that has a source, as ``node.slot``, with its source."""
+    for path, block in blocks.items():
         for name, slot in block.slots().items():
             if name in block.sources:
-                yield f"{path}.{name}", block, slot, block.sources[name]
+                yield f"{path}.{name}", slot, block.sources[name]
 
 
 def model_of(library: Library | None) -> Model | None:
@@ -107,71 +107,81 @@ def describe_component(
     return ComponentOrigin(given=str(told.get("given", told)))
 
 
-def loaded_modules(graph: ComputeGraph) -> dict[str, nn.Module]:
+def loaded_modules(blocks: Blocks) -> dict[str, nn.Module]:
     """Gives the components with weights that are loaded, as ``node.slot``."""
     found: dict[str, nn.Module] = {}
-    for path, block, slot, _ in sources_of(graph):
-        held = vars(block)["_modules"].get(slot.name)
-        if isinstance(held, nn.Module):
-            found[path] = held
+    for path, block in blocks.items():
+        held = vars(block)["_modules"]
+        found |= {
+            f"{path}.{name}": held[name]
+            for name in block.slots()
+            if isinstance(held.get(name), nn.Module)
+        }
     return found
 
 
-def describe_weights(graph: ComputeGraph) -> dict[str, str]:
+def describe_weights(blocks: Blocks) -> dict[str, str]:
     """Gives digests of the weights that are loaded, as ``node.slot``, and of blocks' own."""
     found = {
         path: weights_digest([*module.named_parameters(), *module.named_buffers()])
-        for path, module in loaded_modules(graph).items()
+        for path, module in loaded_modules(blocks).items()
     }
-    return {**found, **{path: weights_digest(w.items()) for path, w in own_weights(graph)}}
+    own = {
+        path: weights_digest(own_weights(block).items())
+        for path, block in blocks.items()
+        if has_own_weights(block)
+    }
+    return {**found, **own}
 
 
-def own_weights(graph: ComputeGraph) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Gives the weights of blocks that are no components, by the path of the node."""
-    for path, block in blocks_of(graph):
-        slots = block.slots()
-        own = {
-            name: tensor
-            for name, tensor in block.state_dict().items()
-            if name.partition(".")[0] not in slots
-        }
-        if own:
-            yield path, own
+def has_own_weights(block: AbstractBaseBlock) -> bool:
+    """Says whether a block has weights that are no components."""
+    held = vars(block)
+    names = {*held["_parameters"], *held["_buffers"], *held["_modules"]}
+    return not names <= block.slots().keys()
 
 
-def store_state(graph: ComputeGraph, store: Store) -> dict[str, dict[str, Any]]:
+def own_weights(block: AbstractBaseBlock) -> dict[str, Tensor]:
+    """Gives the weights of a block that are no components."""
+    slots = block.slots()
+    return {
+        name: tensor
+        for name, tensor in block.state_dict().items()
+        if name.partition(".")[0] not in slots
+    }
+
+
+def store_state(blocks: Blocks, store: Store) -> dict[str, dict[str, Any]]:
     """Keeps the weights of blocks that are no components.
 
     Args:
-        graph: The graph.
+        blocks: By the paths of their nodes.
         store: Keeps them as safetensors.
     """
     return {
-        path: store.put(
-            path,
-            save({k: v.detach().cpu().contiguous().clone() for k, v in own.items()}),
-            "safetensors",
-        )
-        for path, own in own_weights(graph)
+        path: store.put(path, _packed(own_weights(block)), "safetensors")
+        for path, block in blocks.items()
+        if has_own_weights(block)
     }
 
 
 def common_placement(
-    graph: ComputeGraph, placement: tuple[torch.device | None, torch.dtype | None]
+    blocks: Blocks, placement: tuple[torch.device | None, torch.dtype | None]
 ) -> tuple[torch.device | None, torch.dtype | None]:
     """Gives device and dtype of a pipeline, read off its modules where nobody set them.
 
     Args:
-        graph: The graph.
+        blocks: By the paths of their nodes.
         placement: What was set with ``to``.
 
     Raises:
         InputError: Its models are of several dtypes, which no file says.
     """
-    modules = loaded_modules(graph)
-    tensors = [tensor for module in modules.values() for tensor in module.parameters()]
-    devices = {tensor.device for tensor in tensors}
-    dtypes = {tensor.dtype for tensor in tensors}
+    # Of each the first: this is asked in every call.
+    modules = [module for block in blocks.values() for module in block.children()]
+    firsts = [next(module.parameters(), None) for module in modules]
+    devices = {each.device for each in firsts if each is not None}
+    dtypes = {each.dtype for each in firsts if each is not None}
     if len(dtypes) > 1:
         raise InputError(
             f"the models are of several dtypes ({', '.join(sorted(map(str, dtypes)))}), and a file "
@@ -179,6 +189,10 @@ def common_placement(
         )
     device = placement[0] or (devices.pop() if len(devices) == 1 else None)
     return device, placement[1] or (dtypes.pop() if dtypes else None)
+
+
+def _packed(tensors: Mapping[str, Tensor]) -> bytes:
+    return save({name: each.detach().cpu().contiguous().clone() for name, each in tensors.items()})
 
 
 def _variant_of(library: Library) -> str | None:

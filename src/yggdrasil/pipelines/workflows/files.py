@@ -22,7 +22,9 @@ from yggdrasil.hub.integrity import read_json
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.sources import FolderSource
 from yggdrasil.pipelines.checking import checked
+from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.workflows.describing import (
+    Blocks,
     common_placement,
     describe_component,
     describe_machine,
@@ -73,15 +75,16 @@ def write_workflow(
     shutil.rmtree(scratch, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     store = FolderStore(path, scratch)
-    device, dtype = common_placement(graph, placement)
+    blocks = dict(blocks_of(graph))
+    device, dtype = common_placement(blocks, placement)
     try:
         workflow = Workflow(
             workflow=1,
             graph=data,
             task=task,
             model=model_of(library),
-            components=_write_components(graph, library, scratch, folder),
-            state=store_state(graph, store),
+            components=_write_components(blocks, library, scratch, folder),
+            state=store_state(blocks, store),
             device=None if device is None else str(device),
             dtype=None if dtype is None else str(dtype).removeprefix("torch."),
             inputs={
@@ -89,7 +92,7 @@ def write_workflow(
                 for name, value in call.items()
                 if value is not None
             },
-            weights=describe_weights(graph),
+            weights=describe_weights(blocks),
             versions=dict(versions()),
             machine=describe_machine(device),
         )
@@ -134,22 +137,23 @@ def open_workflow_file(path: Path, opening: Opening | None = None) -> Opened:
 
 
 def _write_components(
-    graph: ComputeGraph, library: Library | None, scratch: Path, folder: Path
+    blocks: Blocks, library: Library | None, scratch: Path, folder: Path
 ) -> dict[str, ComponentOrigin]:
     """Says where components come from, and writes those that no other file holds as they are."""
     told: dict[str, ComponentOrigin] = {}
-    loaded = loaded_modules(graph)
+    loaded = loaded_modules(blocks)
     written: dict[tuple[int, str], str] = {}
-    for path, block, slot, source in sources_of(graph):
+    for path, slot, source in sources_of(blocks):
         origin = describe_component(slot, source, library)
         if not _must_be_written(origin, slot, source, loaded.get(path), folder):
             if origin is not None:
                 told[path] = origin
             continue
-        component = getattr(block, slot.name)
+        node = path.rpartition(".")[0]
+        component = getattr(blocks[node], slot.name)
         key = (id(component), slot.folder)
         if key not in written:
-            written[key] = path.rpartition(".")[0]
+            written[key] = node
             _write_component(scratch / written[key], slot, component)
         told[path] = ComponentOrigin(folder=written[key])
     return told
