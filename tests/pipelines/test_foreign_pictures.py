@@ -204,6 +204,22 @@ def put(*path, value):
             "'org/never-fetched' is not on this",
         ),
         (
+            put(
+                "components",
+                value={"text.text_encoder": {"config": {"_attn_implementation": "org/kernel"}}},
+            ),
+            GraphFileError,
+            "component 'text_encoder' has '_attn_implementation' in its configuration, which a f",
+        ),
+        (
+            put(
+                "graph", "nodes", "text", "components",
+                value={"text_encoder": {"config": {"inner": [{"attn_implementation": "a/b"}]}}},
+            ),
+            GraphFileError,
+            "component 'text_encoder' has 'attn_implementation' in its configuration",
+        ),
+        (
             put("components", value={"vae.vae": {"folder": "vae"}}),
             GraphFileError,
             "names the folder 'vae', and a picture has none",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -102,6 +104,25 @@ def test_a_picture_is_made_again_to_the_bit(pipe, tmp_path, name):
     result = pipe(**call)
     for path in result.save(tmp_path / "made.png"):
         assert_same(path)
+
+
+@pytest.mark.slow
+def test_another_process_makes_the_pictures_again_to_the_bit(pipe, tmp_path):
+    for place, (name, more) in enumerate(CALLS.items()):
+        if "generator" not in more:
+            pipe(**{"prompt": "a cat", **STEPS, **more}).save(tmp_path / f"{place}-{name}.png")
+    code = """
+import sys
+from yggdrasil.pipelines.rerun import rerun
+for path in sys.argv[1:]:
+    print(path if not rerun(path).same else "same")
+"""
+    paths = sorted(tmp_path.glob("*.png"))
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *paths], check=True, capture_output=True, text=True
+    )
+    assert ended.stdout.splitlines() == ["same"] * len(paths)
+    assert len(paths) >= 20
 
 
 @pytest.mark.parametrize("solver", ["solver/euler_a", "solver/dpmpp_2m", "solver/ddim"])

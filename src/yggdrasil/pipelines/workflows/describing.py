@@ -59,7 +59,8 @@ def describe_machine(device: torch.device | None) -> str:
         device: Where the models are.
     """
     kind = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    told = f"{kind}, {torch.get_num_threads()} threads"
+    count = torch.get_num_threads()
+    told = f"{kind}, {count} thread{'s' if count != 1 else ''}"
     if device is not None and device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}, {told}"
     return told

@@ -27,6 +27,9 @@ from yggdrasil.pipelines.workflows.values import decode
 
 __all__ = ["Opened", "Opening", "open_workflow"]
 
+_HARMLESS = ("_class_name", "_diffusers_version", "_name_or_path", "_use_default_values")
+_NAMING_CODE = ("_implementation", "auto_map", "kernel_config")
+
 # What constructors raise at values of types that no one would give them.
 _ODDITIES = (TypeError, ValueError, LookupError, AttributeError, ImportError, RecursionError)
 
@@ -213,10 +216,35 @@ def _node(node: Any, models: _Models) -> Any:
         node["components"] = {
             slot: models.open(ModelReference(name=each)).describe()
             if isinstance(each, str)
-            else each
+            else _safe_config(each, f"component {slot!r}")
             for slot, each in node["components"].items()
         }
     return node
+
+
+def _safe_config(config: Any, where: str) -> Any:
+    """Refuses values of configurations that name code, which libraries below would fetch and run.
+
+    transformers takes ``_attn_implementation: org/name`` for a kernel on the hub.
+
+    Raises:
+        GraphFileError: There is one.
+    """
+    waiting = [config]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, list):
+            waiting += each
+        elif isinstance(each, Mapping):
+            waiting += each.values()
+            for name in each:
+                hidden = str(name).startswith("_") and name not in _HARMLESS
+                if hidden or str(name).endswith(_NAMING_CODE):
+                    raise GraphFileError(
+                        f"{where} has {name!r} in its configuration, which a file that anyone may "
+                        "have written may not say: take it out."
+                    )
+    return config
 
 
 def _slot_of(
@@ -242,7 +270,8 @@ def _source_of(
 ) -> ComponentSource:
     slot = block.slots()[name]
     if origin.config is not None:
-        return FreshSource(origin.config, origin.seed, origin.zero)
+        config = _safe_config(origin.config, f"{source}: component {slot.name!r}")
+        return FreshSource(config, origin.seed, origin.zero)
     if origin.given is not None and library is None:
         raise ModelError(
             f"{source} was made with a {origin.given} that was handed in as an object, and no file "
