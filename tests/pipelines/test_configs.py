@@ -128,6 +128,11 @@ def test_a_model_may_be_named_from_there_too(tmp_path):
             GraphFileError,
             r"pipe\.yaml:2: 'dtype' is 'float8': input should be",
         ),
+        (
+            {"device": "gpu0"},
+            GraphFileError,
+            r"pipe\.yaml:2: 'device' is 'gpu0': PyTorch has no such",
+        ),
         ({"schema": 2}, GraphFileError, r"pipe\.yaml:2: 'schema' is 2"),
         ({"cache_limit": -1}, GraphFileError, r"pipe\.yaml:2: 'cache_limit' is -1"),
         (

@@ -42,7 +42,9 @@ def _told(error: dict[str, Any], place: tuple[str | int, ...], model: type[BaseM
     message = error["msg"].removeprefix("Value error, ").rstrip(".")
     if not name:
         return f"{message}."
-    return f"{name!r} is {_shown(error['input'])}: {message[:1].lower()}{message[1:]}."
+    if error["type"] != "value_error":  # pydantic's own words
+        message = f"{message[:1].lower()}{message[1:]}"
+    return f"{name!r} is {_shown(error['input'])}: {message}."
 
 
 def _keys(model: type[BaseModel], place: tuple[str | int, ...]) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from yggdrasil.core.availability import direct_ports
 from yggdrasil.core.errors import UnknownInputError, nearest
@@ -91,6 +91,17 @@ class InferenceConfig(PipelineConfig):
     dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = None
     device: str | None = None
     cache_limit: int | None = Field(default=None, ge=0)
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, value: str | None) -> str | None:
+        try:
+            torch.device(value or "cpu")
+        except RuntimeError as error:
+            raise ValueError(
+                "PyTorch has no such device; give one such as cpu or cuda:0"
+            ) from error
+        return value
 
     @property
     def torch_dtype(self) -> torch.dtype | None:
