@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from yggdrasil.core.stage import AbstractStage
     from yggdrasil.core.template_sources import register_template
     from yggdrasil.pipelines.inference import InferencePipeline
+    from yggdrasil.pipelines.runner import Runner
     from yggdrasil.pipelines.training import TrainingPipeline
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __all__ = [
     "AbstractStage",
     "ComputeGraph",
     "InferencePipeline",
+    "Runner",
     "TrainingPipeline",
     "__version__",
     "op",
@@ -42,6 +44,7 @@ _HOMES = {
     "AbstractStage": "yggdrasil.core.stage",
     "ComputeGraph": "yggdrasil.core.graph",
     "InferencePipeline": "yggdrasil.pipelines.inference",
+    "Runner": "yggdrasil.pipelines.runner",
     "TrainingPipeline": "yggdrasil.pipelines.training",
     "op": "yggdrasil.core.ports",
     "register_block": "yggdrasil.core.registry",

@@ -81,5 +81,5 @@ def test_the_package_runs_as_a_module():
     shown = subprocess.run(
         [sys.executable, "-m", "yggdrasil", "--help"], check=True, capture_output=True, text=True
     ).stdout
-    for command in ("generate", "train", "demo", "blocks", "templates", "graph"):
+    for command in ("generate", "run", "rerun", "train", "demo", "blocks", "templates", "graph"):
         assert command in shown

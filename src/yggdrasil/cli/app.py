@@ -28,6 +28,17 @@ Template = Annotated[
     typer.Option("--template", "-t", help="Template or task; the model's own, or sd15, if none."),
 ]
 
+OtherModel = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads it at run time
+    typer.Option("--model", "-m", help="A model in place of the one that is named."),
+]
+Device = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads it at run time
+    typer.Option("--device", help="Such as cpu; where it ran before if none."),
+]
+AllowDownload = Annotated[
+    bool, typer.Option("--allow-download", help="Fetch a model that is not on this machine.")
+]
 Pictures = Annotated[
     Path, typer.Option("--output", "-o", file_okay=False, help="Folder for pictures.")
 ]
@@ -80,6 +91,61 @@ def generate(
             prompts=prompts, model=model, template=template, output=output, steps=steps,
             guidance_scale=guidance_scale, negative=negative, seed=seed, image=image, mask=mask,
             strength=strength, solver=solver, width=width, height=height,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def run(
+    workflow: Annotated[Path, typer.Argument(help="What pipe.save_workflow wrote.")],
+    inputs: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer reads it at run time
+        typer.Argument(help="In place of its own: name=value, or name=@file for a picture."),
+    ] = None,
+    *,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--output", "-o", dir_okay=False, help="The picture; in pictures/ if none."),
+    ] = None,
+    model: OtherModel = None,
+    device: Device = None,
+    allow_download: AllowDownload = False,
+) -> None:
+    """Run a workflow: a saved graph with its inputs."""
+    from yggdrasil.cli.run import RunOptions
+    from yggdrasil.cli.run import run as run_workflow
+
+    run_workflow(
+        RunOptions(
+            workflow=workflow, inputs=inputs or [], output=output, model=model, device=device,
+            allow_download=allow_download,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def rerun(
+    picture: Annotated[Path, typer.Argument(help="A picture that YggDrasil wrote.")],
+    *,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--output", "-o", dir_okay=False, help="The new picture; beside it if none."),
+    ] = None,
+    model: OtherModel = None,
+    device: Device = None,
+    allow_download: AllowDownload = False,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="Also where it was changed since.")
+    ] = False,
+) -> None:
+    """Make a picture again from what it carries, bit for bit."""
+    from yggdrasil.cli.rerun import RerunOptions
+    from yggdrasil.cli.rerun import run as run_again
+
+    run_again(
+        RerunOptions(
+            picture=picture, output=output, model=model, device=device,
+            allow_download=allow_download, allow_changes=allow_changes,
         )
     )  # fmt: skip
 

@@ -65,9 +65,7 @@ def run(options: GenerateOptions) -> None:
             guidance_scale=guidance_scale,
             **arguments,
         )
-        options.output.mkdir(parents=True, exist_ok=True)
-        path = options.output / f"{seed:04d}-{_slug(prompt)}.png"
-        result.images[0].save(path)
+        (path,) = result.save(options.output / f"{seed:04d}-{_slug(prompt)}.png")
         seconds = time.perf_counter() - start
         line = f"{escape(str(path))}  [dim]{seconds:.1f} s, seed {seed}[/]"
         console.print(line, highlight=False, soft_wrap=True)

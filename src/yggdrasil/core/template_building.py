@@ -17,7 +17,7 @@ from yggdrasil.core.serialization.reading import (
 from yggdrasil.core.serialization.schema import GRAPH_KEYS, TEMPLATE_KEYS
 from yggdrasil.core.template_sources import find_template, template_names
 
-__all__ = ["build_template", "resolve_name"]
+__all__ = ["build_template", "lay_over", "resolve_name"]
 
 G = TypeVar("G", bound=GraphBuilder)
 
@@ -51,7 +51,7 @@ def build_template(name: str, make: Callable[[str], G], overrides: Mapping[str, 
         if value is not None and node not in blocks
     }
     away = [node for node, value in overrides.items() if value is None]
-    document = _lay_over(document, Document({"nodes": laid, "remove": away}, {}, document.source))
+    document = lay_over(document, Document({"nodes": laid, "remove": away}, {}, document.source))
     graph = build_graph(document, make, name=name)
     for node, block in sorted(blocks.items()):
         graph.replace_node(node, block)
@@ -102,11 +102,20 @@ def _read(name: str, below: tuple[str, ...]) -> Document:
         under = _read(base, (*below, name))
     except RegistryError as error:
         raise document.error(str(error), "extends") from error
-    return _lay_over(under, document, name=document.data.get("name") or name)
+    return lay_over(under, document, name=document.data.get("name") or name)
 
 
-def _lay_over(base: Document, over: Document, *, name: str | None = None) -> Document:
-    """Lays one document over another: nodes are merged, what is named alike is replaced."""
+def lay_over(base: Document, over: Document, *, name: str | None = None) -> Document:
+    """Lays one document over another: nodes are merged, what is named alike is replaced.
+
+    Args:
+        base: A graph file's data.
+        over: The same, or a part of it; ``remove`` lists nodes to take away.
+        name: Of the graph, in place of the base's.
+
+    Raises:
+        GraphFileError: A node that is to be removed is not there.
+    """
     data: dict[str, Any] = {**base.data}
     nodes: dict[str, Any] = {**_section(base, "nodes")}
     away = over.data.get("remove") or []

@@ -16,14 +16,16 @@ from yggdrasil.core.facts import declined
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
 from yggdrasil.core.runtime import Runtime
-from yggdrasil.core.tasks import Task, choose_task, read_tasks
+from yggdrasil.core.tasks import Task
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.families import template_for
 from yggdrasil.hub.library import Library, ObjectLibrary
 from yggdrasil.hub.locate import locate, locate_checkpoint
 from yggdrasil.hub.zoo import fallback
 from yggdrasil.pipelines.callbacks import StepCallback
+from yggdrasil.pipelines.calls import bind_call
 from yggdrasil.pipelines.components import blocks_of, check_files, fill, load_for
+from yggdrasil.pipelines.makers import PipelineMakers
 from yggdrasil.pipelines.metadata import describe_call
 from yggdrasil.pipelines.models import (
     graph_of,
@@ -36,13 +38,14 @@ from yggdrasil.pipelines.progress import ProgressBar
 from yggdrasil.pipelines.result import GenerationResult
 from yggdrasil.pipelines.saving import save_pipeline
 from yggdrasil.pipelines.seeds import make_generators
+from yggdrasil.pipelines.workflows.origin import Declaration, Origin
 
 __all__ = ["InferencePipeline"]
 
 _DEFAULT_CALLBACK_INPUTS = ("latents",)
 
 
-class InferencePipeline:
+class InferencePipeline(PipelineMakers):
     """Runs a graph to make pictures: one class for one graph or many stages.
 
     Values are kept between calls (a second call with another seed does not encode the prompt
@@ -76,6 +79,7 @@ class InferencePipeline:
         self._filled_version = -1
         self._placement: tuple[torch.device | None, torch.dtype | None] = (None, None)
         self._bar: dict[str, Any] = {}
+        self._declaration: Declaration | None = None
         self._fill()
 
     # -- ways to make one ------------------------------------------------------------------------
@@ -288,6 +292,15 @@ class InferencePipeline:
             callback.check(plan)
             listeners.insert(0, callback)
         load_for(plan)
+        given = {"prompt": prompt, "seed": seed, "generator": generator, **arguments}
+        self._declaration = Declaration.of(self.graph, self._library, self._declaration)
+        origin = Origin.take(
+            self._declaration,
+            given,
+            task=self.task,
+            placement=self._placement,
+            watched=tuple(type(each).__name__ for each in listeners),
+        )
         with ProgressBar(**self._bar) as bar:
             outputs = self._runtime.execute(
                 plan,
@@ -301,7 +314,9 @@ class InferencePipeline:
         if not return_dict:
             return images, outputs.get("nsfw_content_detected")
         metadata = describe_call(self.graph, task, call, seed=seed, library=self._library)
-        return GenerationResult(images=images, latents=latents, metadata=metadata, outputs=outputs)
+        return GenerationResult(
+            images=images, latents=latents, metadata=metadata, outputs=outputs, origin=origin
+        )
 
     def plan(
         self,
@@ -400,9 +415,8 @@ class InferencePipeline:
     ) -> tuple[Task | None, dict[str, Any], list[str]]:
         """Gives the task of a call, the graph's inputs, and the outputs wanted."""
         self._fill()
-        task = choose_task(self.graph.tasks, self.task, call)
-        inputs = dict(call) if task is None else self._bind(task, call)
         wiring = self._runtime.wiring()
+        task, inputs = bind_call(self.graph, wiring, self.task, call)
         decoded = {"images", "nsfw_content_detected"} if output_type == "latent" else set()
         wanted = [
             name
@@ -410,17 +424,12 @@ class InferencePipeline:
             if name not in decoded and not declined(wiring, wiring.outputs[name].vertex)
         ]
         if "images" in wanted:
-            inputs.update(self._known({"output_type": output_type}))
+            # Of stages the one that gives the pictures; what goes from stage to stage is PIL.
+            stage, dot, _ = wiring.outputs["images"].vertex.node.rpartition(".")
+            inputs.update(self._known({f"{stage}{dot}output_type": output_type}))
         if isinstance(call["generator"], list):
             inputs.update(self._known({"one_by_one": True}))
         return task, inputs, wanted
-
-    def _bind(self, task: Task, call: Mapping[str, Any]) -> dict[str, Any]:
-        others = read_tasks(self.graph.tasks).values()
-        # What the graph's owner set goes before what the task would take for granted.
-        owned = {port for node in self.graph.nodes.values() for port in node.inputs}
-        known = set(self._runtime.wiring().names) - owned - self.graph.defaults.keys()
-        return task.bind(call, others=others, known=known)
 
     def _known(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Keeps the inputs that the graph has."""

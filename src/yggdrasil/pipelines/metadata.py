@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-import yggdrasil
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.tasks import Task
 from yggdrasil.hub.library import Library
+from yggdrasil.pipelines.workflows.describing import versions
 
 __all__ = ["describe_call"]
 
@@ -47,11 +46,7 @@ def describe_call(
             for name, value in call.items()
             if value is not None and name != "generator"
         },
-        "versions": {
-            "yggdrasil": yggdrasil.__version__,
-            "torch": torch.__version__,
-            "diffusers": importlib.metadata.version("diffusers"),
-        },
+        "versions": {name: versions()[name] for name in ("yggdrasil", "torch", "diffusers")},
     }
 
 
