@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.single_files import save_checkpoint
+from tests.tiny_models import tiny_pipeline
 from yggdrasil import InferencePipeline, TrainingPipeline
 from yggdrasil.cli import main
 
@@ -24,7 +26,8 @@ def folder(tiny_folder, tmp_path, monkeypatch):
     """Goes into a folder with a tiny model, which is also the model in the box."""
     shutil.copytree(tiny_folder("sd15"), tmp_path / "path" / "to" / "model")
     shutil.copytree(tiny_folder("sd15"), tmp_path / "zoo" / "shapes")
-    monkeypatch.setattr("yggdrasil.hub.locate._ZOO", tmp_path / "zoo")
+    monkeypatch.setattr("yggdrasil.hub.zoo_models._ZOO", tmp_path / "zoo")
+    save_checkpoint(tmp_path / "path/to/model.safetensors", tiny_pipeline().components)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -59,5 +62,5 @@ def test_the_page_shows_every_way_to_make_a_pipeline(cls):
     assert ways == {name for name in ways if f"{cls.__name__}.{name}(" in text}
     named = {"from_template", "from_graph", "from_pretrained", "from_config"}
     if cls is InferencePipeline:
-        named |= {"from_diffusers", "from_combined", "from_workflow"}
+        named |= {"from_diffusers", "from_single_file", "from_combined", "from_workflow"}
     assert named <= ways

@@ -116,6 +116,22 @@ def test_a_mask_makes_the_stage_inpaint(models, both):
     assert torch.equal(result.images, expected)
 
 
+def test_a_stage_that_is_for_a_task_keeps_to_it(models, both):
+    base, refiner = (InferencePipeline.from_diffusers(each).graph for each in models)
+    graph = ComputeGraph("both").add_stage("base", base, task="txt2img")
+    graph.add_stage("refiner", refiner, task="img2img").connect("base.images", *LINKS)
+    graph.expose_output("images", "refiner.images")
+    pipe = quiet(InferencePipeline.from_graph(graph))
+    call = {"seed": 3, "strength": 0.9, "output_type": "pt", **STEPS}
+    expected = both("a cat", **call).images
+    assert torch.equal(pipe("a cat", **call).images, expected)
+    # A mask would make the refiner inpaint, were it not for its task.
+    with pytest.raises(UnknownInputError, match="takes the argument 'mask_image'"):
+        pipe("a cat", mask_image=mask(), **call)
+    defaults = quiet(pipe)("a cat", seed=3, output_type="pt", **STEPS).images
+    assert torch.equal(defaults, both("a cat", seed=3, output_type="pt", **STEPS).images)
+
+
 def test_a_change_of_the_last_stage_does_not_run_the_first(models, both):
     runs = []
     hook = models[0].unet.register_forward_hook(lambda *_: runs.append(1))

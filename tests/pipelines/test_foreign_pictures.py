@@ -8,6 +8,7 @@ import struct
 import zlib
 
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -39,7 +40,13 @@ def untouched(monkeypatch):
     monkeypatch.setattr(executor, "execute", refuse)
     monkeypatch.setattr("yggdrasil.core.runtime.execute", refuse)
     monkeypatch.setattr("yggdrasil.hub.sources.FolderSource.load", refuse)
-    monkeypatch.setattr("yggdrasil.hub.locate._download", refuse)
+    monkeypatch.setattr("yggdrasil.hub.snapshot.snapshot_download", _cache_only)
+
+
+def _cache_only(model, *, revision, local_files_only, **_):
+    """Stands for the hub's client: it may be asked what the cache holds, which is nothing."""
+    assert local_files_only, f"the hub was asked for {model}"
+    raise LocalEntryNotFoundError(f"{model} at {revision} is not in the cache")
 
 
 pytestmark = pytest.mark.usefixtures("untouched")

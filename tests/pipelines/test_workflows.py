@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 
 from tests.pipelines.conftest import generator, quiet
@@ -283,16 +284,17 @@ def test_files_lie_below_the_workflow_and_are_those_it_was_saved_with(pipe, tmp_
 def test_a_model_that_is_not_here_is_fetched_only_when_that_is_allowed(workflow, monkeypatch):
     asked = []
 
-    def download(name, **_):
-        asked.append(name)
-        raise ModelError("no hub")
+    def download(name, *, local_files_only, **_):
+        if not local_files_only:
+            asked.append(name)
+        raise LocalEntryNotFoundError("no hub")
 
-    monkeypatch.setattr("yggdrasil.hub.locate._download", download)
+    monkeypatch.setattr("yggdrasil.hub.snapshot.snapshot_download", download)
     edit(workflow, lambda data: data.update(model="org/name"))
     with pytest.raises(ModelError, match=r"'org/name' is not on this machine.*--allow-dow"):
         Runner.open(workflow)
     assert asked == []
-    with pytest.raises(ModelError, match="no hub"):
+    with pytest.raises(ModelError, match="is no folder here, HF_HUB_OFFLINE is set"):
         Runner.open(workflow, allow_download=True)
     assert asked == ["org/name"]
 

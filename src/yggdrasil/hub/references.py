@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
+from yggdrasil.hub.addresses import address_of
+from yggdrasil.hub.zoo_models import zoo_models
 
-from yggdrasil.core.errors import ModelError
-from yggdrasil.hub.library import FolderLibrary
-from yggdrasil.hub.locate import is_hub_id, locate, zoo_models
-
-__all__ = ["ModelReference", "open_reference", "reference_to"]
+__all__ = ["ModelReference", "reference_to_file", "reference_to_folder"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,17 +16,23 @@ class ModelReference:
     """Which model something was made with.
 
     Attributes:
-        name: Of the zoo or of the hub, or a folder.
+        name: Of the zoo or of the hub, a folder, a file, or the address of a file on the hub.
         revision: The commit on the hub.
         variant: Of the weights, such as ``fp16``.
+        subfolder: The part of the model on the hub that holds the pipeline.
+        config: For one file: the model whose configurations serve, if not those of the package.
+        prediction_type: For one file: what the model predicts.
     """
 
     name: str
     revision: str | None = None
     variant: str | None = None
+    subfolder: str | None = None
+    config: str | None = None
+    prediction_type: str | None = None
 
 
-def reference_to(root: Path, variant: str | None = None) -> ModelReference:
+def reference_to_folder(root: Path, variant: str | None = None) -> ModelReference:
     """Names a model that was opened from a folder.
 
     Args:
@@ -41,57 +43,45 @@ def reference_to(root: Path, variant: str | None = None) -> ModelReference:
     for name, folder in zoo_models().items():
         if folder.resolve() == root:
             return ModelReference(name=name, variant=variant)
-    held = root.parent.parent.name
-    if root.parent.name == "snapshots" and held.startswith("models--"):
-        name = held.removeprefix("models--").replace("--", "/")
-        return ModelReference(name=name, revision=root.name, variant=variant)
+    for snapshot in (root, *root.parents):
+        model = _model_of(snapshot)
+        if model is not None:
+            return ModelReference(
+                name=model,
+                revision=snapshot.name,
+                variant=variant,
+                subfolder=root.relative_to(snapshot).as_posix() if root != snapshot else None,
+            )
     return ModelReference(name=str(root), variant=variant)
 
 
-def open_reference(
-    reference: ModelReference, *, base: Path | None = None, allow_download: bool = False
-) -> FolderLibrary:
-    """Opens the model that a file names, and fetches nothing unasked.
+def reference_to_file(
+    path: Path, *, config: ModelReference | None, prediction_type: str | None
+) -> ModelReference:
+    """Names a checkpoint of one file.
 
     Args:
-        reference: The name.
-        base: What a name that begins with a dot is relative to; without it such a name is refused.
-        allow_download: Whether a model of the hub that is not in its cache may be fetched.
-
-    Raises:
-        ModelError: The model is not on this machine, or the name is none that is opened.
+        path: The file; one in the hub's cache is named by its address on the hub.
+        config: The model whose configurations serve, if not those of the package.
+        prediction_type: What the model predicts.
     """
-    name = reference.name
-    if name.startswith(("//", "\\\\")):
-        raise ModelError(f"The model {name!r} lies on another machine; copy it to this one.")
-    if name.startswith("."):
-        if base is None:
-            raise ModelError(f"The model {name!r} is named by a path that is relative to nothing.")
-        name = str(base / name)
-    if not is_hub_id(name):
-        return locate(name, variant=reference.variant)
-    cached = _in_cache(reference)
-    if cached is not None:
-        return FolderLibrary.open(cached, reference.variant)
-    if allow_download:
-        return locate(name, revision=reference.revision, variant=reference.variant)
-    at = "" if reference.revision is None else f" at revision {reference.revision}"
-    raise ModelError(
-        f"The model {name!r}{at} is not on this machine, and nothing is fetched unasked. To fetch "
-        "it from the hub give --allow-download (allow_download=True); to use a copy, "
-        "--model FOLDER (model=...)."
-    )
+    # Not resolved: in the cache of the hub it is a link to a file without a name.
+    path = path.absolute()
+    name = str(path)
+    for snapshot in path.parents:
+        model = _model_of(snapshot)
+        if model is not None:
+            name = address_of(model, path.relative_to(snapshot).as_posix(), snapshot.name)
+    of_package = ModelReference(name=name, prediction_type=prediction_type)
+    if config is None:
+        return of_package
+    at = "" if config.revision is None else f"@{config.revision}"
+    return replace(of_package, config=f"{config.name}{at}")
 
 
-def _in_cache(reference: ModelReference) -> Path | None:
-    """Gives the folder of a model in the hub's cache, without asking the hub."""
-    revision = reference.revision
-    if revision is not None and ".." in revision.split("/"):
-        raise ModelError(f"The model {reference.name!r} has no revision {revision!r}.")
-    try:
-        index = try_to_load_from_cache(reference.name, "model_index.json", revision=revision)
-    except HFValidationError as error:
-        raise ModelError(
-            f"The model {reference.name!r} is neither a folder here nor a name of the hub: {error}"
-        ) from error
-    return Path(index).parent if isinstance(index, str) else None
+def _model_of(snapshot: Path) -> str | None:
+    """Gives the id of the model that a folder in the hub's cache is a commit of, if it is one."""
+    held = snapshot.parent.parent.name
+    if snapshot.parent.name != "snapshots" or not held.startswith("models--"):
+        return None
+    return held.removeprefix("models--").replace("--", "/")

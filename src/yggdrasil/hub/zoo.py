@@ -10,7 +10,7 @@ from typing import Any
 from yggdrasil.core.errors import ModelError
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.library import FolderLibrary
-from yggdrasil.hub.locate import zoo_models
+from yggdrasil.hub.zoo_models import zoo_models
 
 __all__ = ["SUGGESTED", "fallback"]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from yggdrasil.core.declaration import GraphLike
 from yggdrasil.core.errors import InputError, UnknownInputError, YggdrasilError, nearest
@@ -20,7 +21,8 @@ def bind_call(
 ) -> tuple[Task | None, dict[str, Any]]:
     """Finds the task of a call and turns its arguments into inputs of the graph.
 
-    In a graph of stages whose own graphs have tasks each stage has a task of its own. An argument
+    In a graph of stages whose own graphs have tasks each stage has a task of its own: the one that
+    it was added for, or else the one that fits the call. An argument
     goes to every stage whose task takes it, unless another stage gives it there; what is for one
     stage alone is given as ``stage={...}`` or ``stage.argument``.
 
@@ -42,16 +44,26 @@ def bind_call(
     if chosen is not None:
         return chosen, _bind(graph, chosen, call, set(wiring.names))
     stages = {
-        name: node.block.inner_graph
+        name: _Stage(name, node.block.inner_graph, node.task)
         for name, node in graph.nodes.items()
         if node.block is not None and node.block.inner_graph is not None
     }
-    if not any(inner.tasks for inner in stages.values()):
+    if not any(stage.graph.tasks for stage in stages.values()):
         return None, dict(call)
     return None, _bind_stages(wiring, stages, call)
 
 
-def _bind(graph: GraphLike, task: Task, call: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+class _Stage(NamedTuple):
+    """A stage: its node, its graph, and the task that it was added for."""
+
+    name: str
+    graph: GraphLike
+    task: str | None
+
+
+def _bind(
+    graph: GraphLike, task: Task, call: Mapping[str, Any], names: AbstractSet[str]
+) -> dict[str, Any]:
     others = read_tasks(graph.tasks).values()
     # What the graph's owner set goes before what the task would take for granted.
     owned = {port for node in graph.nodes.values() for port in node.inputs}
@@ -59,33 +71,32 @@ def _bind(graph: GraphLike, task: Task, call: Mapping[str, Any], names: set[str]
 
 
 def _bind_stages(
-    wiring: Wiring, stages: Mapping[str, GraphLike], call: Mapping[str, Any]
+    wiring: Wiring, stages: Mapping[str, _Stage], call: Mapping[str, Any]
 ) -> dict[str, Any]:
     shared, own = _divide(call, stages)
     # One source of numbers for all: as an input of each stage it would be drawn from in any order.
     inputs = {name: shared.pop(name) for name in ("generator",) if name in shared}
     taken: set[str] = set()
-    for stage, graph in stages.items():
-        names = {n.partition(".")[2] for n in wiring.names if n.startswith(f"{stage}.")}
-        linked = _linked(wiring, stage)
-        given = {name: value for name, value in graph.defaults.items() if name in names}
-        if not graph.tasks:
-            arguments = {name: value for name, value in shared.items() if name in names}
-            given |= {**arguments, **own[stage]}
+    for name, stage in stages.items():
+        names = {n.partition(".")[2] for n in wiring.names if n.startswith(f"{name}.")}
+        linked = _linked(wiring, name)
+        if not stage.graph.tasks:
+            arguments = {n: value for n, value in shared.items() if n in names - linked}
+            given = {**arguments, **own[name]}
         else:
-            task = _choose(stage, graph, own[stage], shared, linked)
+            task = _choose(stage, own[name], shared, linked)
             arguments = {
-                name: value
-                for name, value in shared.items()
-                if name in task.takes and _target(task, name) not in linked
+                n: value
+                for n, value in shared.items()
+                if n in task.takes and _target(task, n) not in linked
             }
             try:
-                given |= _bind(graph, task, {**arguments, **own[stage]}, names)
+                given = _bind(stage.graph, task, {**arguments, **own[name]}, names - linked)
             except YggdrasilError as error:
-                error.add_note(f"That is in stage {stage!r}.")
+                error.add_note(f"That is in stage {name!r}.")
                 raise
         taken |= arguments.keys()
-        inputs |= {f"{stage}.{name}": value for name, value in given.items()}
+        inputs |= {f"{name}.{n}": value for n, value in given.items()}
     free = {name for name in wiring.names if "." not in name}
     for name, value in shared.items():
         if name not in taken:
@@ -95,7 +106,7 @@ def _bind_stages(
 
 
 def _divide(
-    call: Mapping[str, Any], stages: Mapping[str, GraphLike]
+    call: Mapping[str, Any], stages: Mapping[str, _Stage]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Divides a call into what is for all stages and what is for each alone."""
     shared: dict[str, Any] = {}
@@ -143,20 +154,22 @@ def _linked(wiring: Wiring, stage: str) -> set[str]:
 
 
 def _choose(
-    stage: str,
-    graph: GraphLike,
+    stage: _Stage,
     own: Mapping[str, Any],
     shared: Mapping[str, Any],
     linked: set[str],
 ) -> Task:
-    """Gives the task of a stage: the one that requires most of what the stage is given.
+    """Gives the task of a stage: its own, or the one that requires most of what it is given.
 
     Where none fits it is the nearest, and binding the arguments will say what is wrong.
     """
+    known = read_tasks(stage.graph.tasks)
     tasks = [
         replace(task, requires=tuple(n for n in task.requires if _target(task, n) not in linked))
-        for task in read_tasks(graph.tasks).values()
+        for task in known.values()
     ]
+    if stage.task is not None:
+        return next(task for task in tasks if task.name == stage.task)
     reads = {task.name: {_target(task, name) for name in task.takes} for task in tasks}
     matters = linked & set().union(*reads.values())
     taking = [task for task in tasks if matters <= reads[task.name]] or tasks
@@ -168,7 +181,7 @@ def _choose(
     best = [t for t in fitting if len(reads[t.name] & linked) + len(t.requires) == most]
     if len(best) > 1:
         names = " or ".join(repr(task.name) for task in best)
-        raise InputError(f"The call of stage {stage!r} could be for the task {names}.")
+        raise InputError(f"The call of stage {stage.name!r} could be for the task {names}.")
     return best[0]
 
 
@@ -176,11 +189,14 @@ def _target(task: Task, argument: str) -> str:
     return task.arguments.get(argument, argument)
 
 
-def _refuse_unknown(name: str, free: set[str], stages: Mapping[str, GraphLike]) -> None:
+def _refuse_unknown(name: str, free: set[str], stages: Mapping[str, _Stage]) -> None:
     if name in free or "." in name:
         return
     takes = {
-        n for graph in stages.values() for t in read_tasks(graph.tasks).values() for n in t.takes
+        n
+        for stage in stages.values()
+        for t in read_tasks(stage.graph.tasks).values()
+        for n in t.takes
     }
     raise UnknownInputError(
         f"No stage takes the argument {name!r}.{nearest(name, {*free, *takes, *stages})}"

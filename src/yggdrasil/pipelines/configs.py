@@ -20,7 +20,7 @@ from yggdrasil.core.serialization.writing import to_data
 from yggdrasil.core.template_building import lay_over
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.core.wiring import wire
-from yggdrasil.hub.library import FolderLibrary
+from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import locate
 from yggdrasil.hub.zoo import fallback
 from yggdrasil.pipelines.checking import checked
@@ -140,7 +140,7 @@ class ConfiguredGraph(NamedTuple):
 
     graph: ComputeGraph
     task: str | None
-    library: FolderLibrary | None
+    library: Library | None
 
 
 def read_config(
@@ -186,7 +186,7 @@ def make_graph(
     pretrained = config.pretrained
     if pretrained is not None and pretrained.startswith("."):
         pretrained = str(folder / pretrained)
-    library = None
+    library: Library | None = None
     if pretrained is not None:
         library = locate(pretrained, revision=config.revision, variant=config.variant)
     task = None
@@ -203,7 +203,7 @@ def make_graph(
         assert library is not None  # noqa: S101 - one of three, which the configuration checks
         graph = graph_of(library)
     own = config.graph is not None or (
-        config.template is None and library is not None and library.has_graph()
+        config.template is None and library is not None and library.graph_file is not None
     )
     if config.solver is not None:
         use_solver(graph, config.solver)

@@ -16,7 +16,7 @@ from yggdrasil.core.facts import declined
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
 from yggdrasil.core.runtime import Runtime
-from yggdrasil.core.tasks import Task
+from yggdrasil.core.tasks import Task, choose_task
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.families import template_for
 from yggdrasil.hub.library import Library, ObjectLibrary

@@ -7,7 +7,6 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,11 +16,11 @@ from torch import Tensor, nn
 import yggdrasil
 from yggdrasil.blocks.configuration import constructor_defaults
 from yggdrasil.core.block import AbstractBaseBlock
-from yggdrasil.core.component import Component, ComponentSource
+from yggdrasil.core.component import Component, ComponentSource, Given
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.weights import weights_digest
-from yggdrasil.hub.library import FolderLibrary, Library, ObjectLibrary
-from yggdrasil.hub.references import reference_to
+from yggdrasil.hub.library import Library, OverlaidLibrary
+from yggdrasil.hub.sources import NamedSource
 from yggdrasil.pipelines.workflows.schema import ComponentOrigin, Model
 from yggdrasil.pipelines.workflows.stores import Store
 
@@ -32,6 +31,7 @@ __all__ = [
     "describe_machine",
     "describe_weights",
     "has_own_weights",
+    "left_out_of",
     "loaded_modules",
     "model_of",
     "sources_of",
@@ -76,9 +76,13 @@ def sources_of(blocks: Blocks) -> Iterator[tuple[str, Component[Any], ComponentS
 
 def model_of(library: Library | None) -> Model | None:
     """Gives the name of a model that lies in files; None for one that was handed in as objects."""
-    if library is None or isinstance(library, ObjectLibrary):
-        return None
-    return Model.of(reference_to(Path(library.describe()), _variant_of(library)))
+    reference = None if library is None else library.reference()
+    return None if reference is None else Model.of(reference)
+
+
+def left_out_of(library: Library | None) -> tuple[str, ...]:
+    """Gives the names of a model's components that the caller left out."""
+    return library.without() if isinstance(library, OverlaidLibrary) else ()
 
 
 def describe_component(
@@ -95,11 +99,12 @@ def describe_component(
         None where it comes from that model.
     """
     told = source.describe()
-    if "pretrained" in told:
-        root, variant = str(told["pretrained"]), told.get("variant")
-        if library is not None and (root, variant) == (library.describe(), _variant_of(library)):
+    if library is not None and library.reference() is not None:
+        own = library.source(slot)
+        if own is not None and not isinstance(own, Given) and own.describe() == told:
             return None
-        return ComponentOrigin(model=Model.of(reference_to(Path(root), variant)))
+    if isinstance(source, NamedSource):
+        return ComponentOrigin(model=Model.of(source.reference()))
     if "config" in told:
         return ComponentOrigin.model_validate(told)
     config = _scheduler_config(slot, source)
@@ -194,10 +199,6 @@ def common_placement(
 
 def _packed(tensors: Mapping[str, Tensor]) -> bytes:
     return save({name: each.detach().cpu().contiguous().clone() for name, each in tensors.items()})
-
-
-def _variant_of(library: Library) -> str | None:
-    return library.variant if isinstance(library, FolderLibrary) else None
 
 
 def _scheduler_config(slot: Component[Any], source: ComponentSource) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.serialization.document import Document
 from yggdrasil.core.serialization.reading import read_document
 from yggdrasil.core.serialization.writing import dump_yaml, to_data
+from yggdrasil.hub.checkpoint import CheckpointSource
 from yggdrasil.hub.integrity import read_json
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.sources import FolderSource
@@ -29,6 +30,7 @@ from yggdrasil.pipelines.workflows.describing import (
     describe_component,
     describe_machine,
     describe_weights,
+    left_out_of,
     loaded_modules,
     model_of,
     sources_of,
@@ -83,6 +85,7 @@ def write_workflow(
             graph=data,
             task=task,
             model=model_of(library),
+            without=left_out_of(library),
             components=_write_components(blocks, library, scratch, folder),
             state=store_state(blocks, store),
             device=None if device is None else str(device),
@@ -178,7 +181,7 @@ def _must_be_written(
 
 def _was_changed(slot: Component[Any], source: ComponentSource, module: nn.Module) -> bool:
     """Says whether weights are others than those of the file, which is read once more."""
-    if not isinstance(source, FolderSource):
+    if not isinstance(source, FolderSource | CheckpointSource):
         return True
     again: Any = replace(source, shared={}).load(slot)
     dtype = next((each.dtype for each in module.parameters()), None)

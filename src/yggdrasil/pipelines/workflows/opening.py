@@ -17,8 +17,10 @@ from yggdrasil.core.errors import GraphFileError, InputError, ModelError, neares
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.serialization.document import Document
 from yggdrasil.core.serialization.reading import build_graph
-from yggdrasil.hub.library import FolderLibrary
-from yggdrasil.hub.references import ModelReference, open_reference
+from yggdrasil.hub.checkpoint import CheckpointLibrary
+from yggdrasil.hub.library import FolderLibrary, Library, OverlaidLibrary
+from yggdrasil.hub.references import ModelReference
+from yggdrasil.hub.reopening import open_reference
 from yggdrasil.hub.sources import FreshSource
 from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.workflows.schema import ComponentOrigin, Workflow
@@ -65,7 +67,7 @@ class Opened:
 
     workflow: Workflow
     graph: ComputeGraph
-    library: FolderLibrary | None
+    library: Library | None
     device: torch.device | None
     dtype: torch.dtype | None
     store: Store
@@ -123,15 +125,18 @@ def open_workflow(
         raise GraphFileError(
             f"{source}: its graph cannot be built: {type(error).__name__}: {error}."
         ) from error
-    library = None
+    library: Library | None = None
+    own: Library | None = None
     if opening.model is not None:
-        library = models.open(ModelReference(name=opening.model))
+        library = own = models.open(ModelReference(name=opening.model))
     elif workflow.model is not None:
         library = models.open(workflow.model.reference())
+    if library is not None and workflow.without:
+        library = OverlaidLibrary(library, dict.fromkeys(workflow.without))
     blocks = dict(blocks_of(graph))
     for name, origin in workflow.components.items():
         block, slot = _slot_of(blocks, name, source)
-        found = _source_of(block, slot, origin, models, library, source)
+        found = _source_of(block, slot, origin, models, library, own, source)
         block.load_from(**{slot: found})
     for name, reference in workflow.state.items():
         if name not in blocks:
@@ -157,16 +162,23 @@ class _Models:
         self._allow = opening.allow_download
         self._base = None if path is None else path.parent
         self._files = None if path is None else files_of(path)
-        self._opened: dict[ModelReference, FolderLibrary] = {}
+        self._opened: dict[ModelReference, FolderLibrary | CheckpointLibrary] = {}
 
-    def open(self, reference: ModelReference) -> FolderLibrary:
+    def open(self, reference: ModelReference) -> FolderLibrary | CheckpointLibrary:
         if reference not in self._opened:
             self._opened[reference] = open_reference(
                 reference, base=self._base, allow_download=self._allow
             )
         return self._opened[reference]
 
-    def included(self, name: str, source: str) -> FolderLibrary:
+    def place(self, name: str) -> str:
+        """Opens the model that a node names, and names it so that nothing is fetched unasked."""
+        library = self.open(ModelReference(name=name))
+        if self._allow or not isinstance(library, FolderLibrary):
+            return library.describe()
+        return str(library.root)
+
+    def included(self, name: str, source: str) -> Library:
         if self._files is None:
             raise GraphFileError(f"{source} names the folder {name!r}, and a picture has none.")
         return self.open(ModelReference(name=str((self._files / name).resolve())))
@@ -211,10 +223,10 @@ def _node(node: Any, models: _Models) -> Any:
     if isinstance(node.get("graph"), Mapping):
         node["graph"] = _with_folders(node["graph"], models)
     if isinstance(node.get("pretrained"), str):
-        node["pretrained"] = models.open(ModelReference(name=node["pretrained"])).describe()
+        node["pretrained"] = models.place(node["pretrained"])
     if isinstance(node.get("components"), Mapping):
         node["components"] = {
-            slot: models.open(ModelReference(name=each)).describe()
+            slot: models.place(each)
             if isinstance(each, str)
             else _safe_config(each, f"component {slot!r}")
             for slot, each in node["components"].items()
@@ -265,19 +277,22 @@ def _source_of(
     name: str,
     origin: ComponentOrigin,
     models: _Models,
-    library: FolderLibrary | None,
+    library: Library | None,
+    own: Library | None,
     source: str,
 ) -> ComponentSource:
     slot = block.slots()[name]
     if origin.config is not None:
         config = _safe_config(origin.config, f"{source}: component {slot.name!r}")
         return FreshSource(config, origin.seed, origin.zero)
-    if origin.given is not None and library is None:
-        raise ModelError(
-            f"{source} was made with a {origin.given} that was handed in as an object, and no file "
-            "of it is known. Give the model that holds it: --model FOLDER (model=...)."
-        )
-    if origin.model is not None:
+    if origin.given is not None:
+        if own is None:
+            raise ModelError(
+                f"{source} was made with a {origin.given} that was handed in as an object, and no "
+                "file of it is known. Give the model that holds it: --model FOLDER (model=...)."
+            )
+        library = own
+    elif origin.model is not None:
         library = models.open(origin.model.reference())
     elif origin.folder is not None:
         library = models.included(origin.folder, source)

@@ -21,6 +21,7 @@ from yggdrasil.pipelines.workflows.describing import (
     describe_machine,
     describe_weights,
     has_own_weights,
+    left_out_of,
     model_of,
     sources_of,
     store_state,
@@ -44,6 +45,7 @@ class Declaration:
         graph: As a graph file says it; None where it holds what no file says.
         reason: Why, then.
         model: The model of the whole.
+        without: Its components that were left out.
         components: Where those come from that are not the model's.
         blocks: By path; weak, so that a result does not keep the models of a pipeline in memory.
         with_weights: Paths of those with weights that are no components.
@@ -53,6 +55,7 @@ class Declaration:
     graph: Mapping[str, Any] | None
     reason: str
     model: Model | None
+    without: tuple[str, ...]
     components: Mapping[str, ComponentOrigin]
     blocks: Mapping[str, weakref.ref[AbstractBaseBlock]]
     with_weights: tuple[str, ...]
@@ -86,6 +89,7 @@ class Declaration:
             graph=data,
             reason=reason,
             model=model_of(library),
+            without=left_out_of(library),
             components={path: each for path, each in told.items() if each is not None},
             blocks={path: weakref.ref(block) for path, block in blocks.items()},
             with_weights=tuple(path for path, block in blocks.items() if has_own_weights(block)),
@@ -186,6 +190,7 @@ class Origin:
             graph=dict(self.declaration.graph or {}),
             task=self.task,
             model=self.declaration.model,
+            without=self.declaration.without,
             components=dict(self.declaration.components),
             state=store_state(living, store),
             device=None if device is None else str(device),

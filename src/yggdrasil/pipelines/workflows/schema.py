@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
@@ -24,6 +25,9 @@ class Model(_Part):
     name: str
     revision: str | None = None
     variant: str | None = None
+    subfolder: str | None = None
+    config: str | None = None
+    prediction_type: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -32,18 +36,17 @@ class Model(_Part):
 
     @model_serializer
     def _write_name(self) -> Any:
-        told = {"name": self.name, "revision": self.revision, "variant": self.variant}
-        given = {key: value for key, value in told.items() if value is not None}
+        given = {key: value for key, value in self if value is not None}
         return given if len(given) > 1 else self.name
 
     @classmethod
     def of(cls, reference: ModelReference) -> Self:
         """Makes it of a reference."""
-        return cls(name=reference.name, revision=reference.revision, variant=reference.variant)
+        return cls(**asdict(reference))
 
     def reference(self) -> ModelReference:
         """Gives the reference."""
-        return ModelReference(name=self.name, revision=self.revision, variant=self.variant)
+        return ModelReference(**dict(self))
 
 
 class ComponentOrigin(_Part):
@@ -99,6 +102,7 @@ class Workflow(_Part):
         version: 1 (``workflow`` in the file).
         task: A task in place of choosing by the inputs.
         model: What fills the components that nothing else is said of.
+        without: Components of the model that were left out, such as its safety checker.
         device: Where it ran, such as ``cuda:0``.
         dtype: Of the weights; float32 if none.
         inputs: The arguments of the call.
@@ -116,6 +120,7 @@ class Workflow(_Part):
     version: Literal[1] = Field(alias="workflow")
     task: str | None = None
     model: Model | None = None
+    without: tuple[str, ...] = ()
     device: str | None = None
     dtype: _Dtype | None = None
     inputs: dict[str, Any] = Field(default_factory=dict)
