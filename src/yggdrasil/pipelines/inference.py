@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, overload
 import torch
 from torch import nn
 
-from yggdrasil.core.cache import CacheInfo, ValueCache
+from yggdrasil.core.cache import ValueCache
 from yggdrasil.core.executor import Observer
 from yggdrasil.core.facts import declined
 from yggdrasil.core.graph import ComputeGraph
@@ -24,6 +24,9 @@ from yggdrasil.hub.locate import locate
 from yggdrasil.hub.zoo import fallback
 from yggdrasil.pipelines.callbacks import StepCallback
 from yggdrasil.pipelines.components import blocks_of, check_files, fill, load_for
+from yggdrasil.pipelines.live.ending import Ending
+from yggdrasil.pipelines.live.preparing import as_previews, prepared
+from yggdrasil.pipelines.live.preview import Preview, PreviewFrame
 from yggdrasil.pipelines.metadata import describe_call
 from yggdrasil.pipelines.models import (
     graph_of,
@@ -31,17 +34,19 @@ from yggdrasil.pipelines.models import (
     use_solver,
 )
 from yggdrasil.pipelines.notices import warn_of_left_out, warn_of_unread
+from yggdrasil.pipelines.profiling.profile import measured
 from yggdrasil.pipelines.progress import ProgressBar
 from yggdrasil.pipelines.result import GenerationResult
 from yggdrasil.pipelines.saving import save_pipeline
 from yggdrasil.pipelines.seeds import make_generators
+from yggdrasil.pipelines.views import PipelineViews
 
 __all__ = ["InferencePipeline"]
 
 _DEFAULT_CALLBACK_INPUTS = ("latents",)
 
 
-class InferencePipeline:
+class InferencePipeline(PipelineViews):
     """Runs a graph to make pictures: one class for one graph or many stages.
 
     Values are kept between calls (a second call with another seed does not encode the prompt
@@ -70,6 +75,7 @@ class InferencePipeline:
         self._filled_version = -1
         self._placement: tuple[torch.device | None, torch.dtype | None] = (None, None)
         self._bar: dict[str, Any] = {}
+        self._profile = None
         self._fill()
 
     # -- ways to make one ------------------------------------------------------------------------
@@ -217,6 +223,7 @@ class InferencePipeline:
         callback_on_step_end: Callable[..., Mapping[str, Any] | None] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = _DEFAULT_CALLBACK_INPUTS,
         observers: Sequence[Observer] = (),
+        preview: Preview | Callable[[PreviewFrame], object] | None = None,
         cancelled: Callable[[], bool] | None = None,
         **arguments: Any,
     ) -> GenerationResult | tuple[Any, list[bool] | None]:
@@ -232,7 +239,9 @@ class InferencePipeline:
             return_dict: False gives ``(images, flags of the safety checker)``, as Diffusers does.
             callback_on_step_end: Called after each step; see ``pipelines.callbacks``.
             callback_on_step_end_tensor_inputs: The values that it gets.
-            observers: Further listeners to calls and steps.
+            observers: Further listeners to calls and steps, such as a ``StopOnInterrupt``.
+            preview: A function that is shown what the run has so far every few steps, or a
+                ``Preview``.
             cancelled: Asked between steps; true ends the run with ``Cancelled``.
             **arguments: The task's arguments, or inputs of the graph as ``node.op.port``.
 
@@ -240,7 +249,9 @@ class InferencePipeline:
             UnknownInputError: An argument that no node takes, with the nearest name.
             MissingInputError: A required argument is missing.
             InputError: A value that cannot be right.
+            KeyboardInterrupt: Ctrl-C, wherever the run is; see ``StopOnInterrupt``.
         """
+        previews = as_previews(preview)
         call = {"prompt": prompt, "generator": make_generators(seed, generator), **arguments}
         task, inputs, wanted = self._prepare(call, output_type)
         plan = self._runtime.plan(inputs, wanted)
@@ -251,20 +262,26 @@ class InferencePipeline:
             callback = StepCallback(callback_on_step_end, self, names)
             callback.check(plan)
             listeners.insert(0, callback)
-        load_for(plan)
-        with ProgressBar(**self._bar) as bar:
+        plan = prepared(plan, self.graph, [*listeners, *previews])
+        ending = Ending()
+        with measured(self._profile, plan), ProgressBar(**self._bar) as bar:
+            load_for(plan)
             outputs = self._runtime.execute(
                 plan,
                 inputs,
-                observers=[*listeners, bar],
+                observers=[*listeners, *previews, ending, bar],
                 changes_values=bool(listeners),  # each of them may end a loop
                 cancelled=cancelled,
+                tracer=self._profile,
             )
         latents = outputs.get("latents")
         images = latents if output_type == "latent" else outputs.get("images")
         if not return_dict:
             return images, outputs.get("nsfw_content_detected")
-        metadata = describe_call(self.graph, task, call, seed=seed, library=self._library)
+        metadata = describe_call(
+            self.graph, task, call, seed=seed, library=self._library,
+            stopped_after=ending.stopped_after,
+        )  # fmt: skip
         return GenerationResult(images=images, latents=latents, metadata=metadata, outputs=outputs)
 
     def plan(
@@ -334,18 +351,9 @@ class InferencePipeline:
         """The components that have weights, by name."""
         return {k: v for k, v in self.components.items() if isinstance(v, nn.Module)}
 
-    def cache_info(self) -> CacheInfo | None:
-        """Gives the state of the cache of values, if there is one."""
-        return None if self._runtime.cache is None else self._runtime.cache.info()
-
     def set_progress_bar_config(self, **options: Any) -> None:
         """Sets options of the progress bar, such as ``disable=True``, as Diffusers does."""
         self._bar = options
-
-    def __repr__(self) -> str:
-        """Shows template, task and model."""
-        where = self._library.describe() if self._library is not None else "no model"
-        return f"InferencePipeline({self.graph.name!r}, task={self.task!r}, from {where})"
 
     # -- inside ----------------------------------------------------------------------------------
 

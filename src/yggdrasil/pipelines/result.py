@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from yggdrasil.pipelines.notebook import html_of_result
+
 __all__ = ["GenerationResult"]
 
 
@@ -18,7 +20,8 @@ class GenerationResult:
     Attributes:
         images: In the form that ``output_type`` asked for; latents for ``latent``.
         latents: The solver's result ``b c h w``; None where the graph exposes none.
-        metadata: What made it: template, task, inputs, seed, versions.
+        metadata: What made it: template, task, inputs, seed, versions; ``stopped_after`` where
+            an observer or Ctrl-C ended a loop before its time.
         outputs: Every output that was asked for, by name.
     """
 
@@ -39,3 +42,7 @@ class GenerationResult:
     def __len__(self) -> int:
         """Counts the images."""
         return len(self.images)
+
+    def _repr_html_(self) -> str:
+        """Shows the pictures, small, in a notebook."""
+        return html_of_result(self.images, self.metadata)
