@@ -46,6 +46,7 @@ def test_generate_writes_a_picture_for_each_prompt(yggdrasil, zoo, tmp_path, cap
         ended = yggdrasil("generate", "A red cat!", "", *QUICK, "--seed", 7)
     assert ended.code == 0
     assert "using zoo/shapes" in caplog.text
+    assert "sd15 was given no weights: using zoo/shapes" in ended.err
     written = sorted((tmp_path / "pictures").iterdir())
     assert [path.name for path in written] == ["0007-a-red-cat.png", "0008-picture.png"]
     assert [read(path).shape for path in written] == [(64, 64, 3)] * 2
@@ -279,7 +280,8 @@ def test_train_runs_a_recipe_and_goes_on_with_it(yggdrasil, tmp_path, monkeypatc
     assert ended.code == 0
     assert "The model is in runs/smoke/smoke." in ended.out
     assert "step 4, seen:" in ended.out
-    assert ended.err == ""
+    # Nothing but the notices of evaluating with an encoder of twelve tokens.
+    assert all(line.startswith("CLIP reads 12 tokens") for line in ended.err.splitlines())
     lines = (tmp_path / "runs/smoke/second/adherence.jsonl").read_text().splitlines()
     line = json.loads(lines[0])
     assert line["step"] == 4

@@ -15,6 +15,7 @@ def main() -> None:
     """
     from yggdrasil.cli.app import app
     from yggdrasil.cli.failing import print_error
+    from yggdrasil.cli.notices import notices_shown
 
     arguments = sys.argv[1:]
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
@@ -22,7 +23,8 @@ def main() -> None:
     if debug:  # an option of every command: it is added to what failed, at its end
         arguments.remove("--debug")
     try:
-        app(arguments, prog_name="yggdrasil")
+        with notices_shown():
+            app(arguments, prog_name="yggdrasil")
     except Exception as error:
         if debug:
             raise

@@ -11,12 +11,11 @@ from typing import Any
 
 import typer
 from PIL.PngImagePlugin import PngInfo
-from rich.console import Console
 from rich.markup import escape
 
 from yggdrasil.cli.failing import INTERRUPTED
 from yggdrasil.cli.live import LiveDisplay
-from yggdrasil.cli.output import note, print_json, print_line
+from yggdrasil.cli.output import note, print_json, print_line, print_table
 from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.core.errors import InputError
 from yggdrasil.pipelines.inference import InferencePipeline
@@ -111,7 +110,7 @@ def run(options: GenerateOptions) -> None:
         print_json({"pictures": [asdict(each) for each in made], "interrupted": interrupted})
     if options.profile is not None and profile is not None:
         profile.save(options.profile)
-        Console(stderr=True).print(profile)
+        print_table(profile.table(), stderr=True)
         note(f"The flame picture is in {options.profile}.")
     if interrupted:
         note(f"Interrupted: {_count(made, len(options.prompts))}.")

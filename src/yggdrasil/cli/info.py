@@ -121,8 +121,6 @@ def _device_line(device: dict[str, Any]) -> str:
     if "memory_total" in device:
         free, total = in_bytes(device["memory_free"]), in_bytes(device["memory_total"])
         return f"{told}, {free} free of {total}"
-    return (
-        f"{told}, {device['cores']} cores, {device['threads']} threads"
-        if "cores" in device
-        else told
-    )
+    if "cores" in device:
+        return f"{told}, {device['cores']} cores, of which PyTorch uses {device['threads']}"
+    return told

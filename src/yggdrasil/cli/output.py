@@ -24,22 +24,31 @@ def print_line(markup: str) -> None:
     Console().print(markup, highlight=False, soft_wrap=True)
 
 
-def print_table(table: Table) -> None:
-    """Prints a table: as wide as the terminal, or for other programs a line for each row."""
-    console = Console()
-    console.width = table_width()
+def print_table(table: Table, *, stderr: bool = False) -> None:
+    """Prints a table: as wide as the terminal, or for other programs a line for each row.
+
+    Args:
+        table: The table.
+        stderr: Whether it is no result of the command.
+    """
+    console = Console(stderr=stderr)
+    console.width = table_width(console)
     if console.is_terminal:
         console.print(table, highlight=False)
         return
     with console.capture() as captured:
         console.print(table, highlight=False)
     lines = captured.get().splitlines()
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in lines))
+    console.file.write("".join(f"{line.rstrip()}\n" for line in lines))
 
 
-def table_width() -> int:
-    """Gives the width for tables: that of the terminal, and endless where there is none."""
-    console = Console()
+def table_width(console: Console | None = None) -> int:
+    """Gives the width for tables: that of the terminal, and endless where there is none.
+
+    Args:
+        console: Where the table goes; standard output unless given.
+    """
+    console = console or Console()
     known = console.is_terminal or "COLUMNS" in os.environ
     return console.width if known else _ENDLESS
 

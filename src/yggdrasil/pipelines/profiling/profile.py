@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.table import Table
 
 from yggdrasil.core.cache import size_of
 from yggdrasil.core.plan import Call, Loop, Plan
@@ -138,9 +139,13 @@ class Profile:
         """Writes the flame picture as an SVG file."""
         Path(path).write_text(self.to_svg(), encoding="utf-8")
 
-    def __rich__(self) -> Any:
-        """Gives the table, as rich prints it."""
+    def table(self) -> Table:
+        """Gives the table, for rich to print."""
         return to_table(self.report())
+
+    def __rich__(self) -> Table:
+        """Gives the table to rich's ``print``."""
+        return self.table()
 
     def __str__(self) -> str:
         """Gives the table as text."""

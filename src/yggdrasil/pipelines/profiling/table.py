@@ -92,8 +92,8 @@ def _row(each: VertexTime, report: ProfileReport) -> tuple[str, ...]:
         in_seconds(each.seconds),
         in_seconds(each.seconds / each.calls),
         _share(each.seconds, report),
-        in_bytes(each.held),
-        "" if each.peak is None else in_bytes(each.peak),
+        in_bytes(each.held) if each.held else "",
+        in_bytes(each.peak) if each.peak else "",  # coarse meters often see nothing
     )
 
 
