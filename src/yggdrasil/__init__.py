@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from yggdrasil.core.stage import AbstractStage
     from yggdrasil.core.template_sources import register_template
     from yggdrasil.pipelines.inference import InferencePipeline
+    from yggdrasil.pipelines.live.interrupt import StopOnInterrupt
+    from yggdrasil.pipelines.live.preview import Preview
     from yggdrasil.pipelines.training import TrainingPipeline
 
 __version__ = "0.1.0"
@@ -30,6 +32,8 @@ __all__ = [
     "AbstractStage",
     "ComputeGraph",
     "InferencePipeline",
+    "Preview",
+    "StopOnInterrupt",
     "TrainingPipeline",
     "__version__",
     "op",
@@ -42,6 +46,8 @@ _HOMES = {
     "AbstractStage": "yggdrasil.core.stage",
     "ComputeGraph": "yggdrasil.core.graph",
     "InferencePipeline": "yggdrasil.pipelines.inference",
+    "Preview": "yggdrasil.pipelines.live.preview",
+    "StopOnInterrupt": "yggdrasil.pipelines.live.interrupt",
     "TrainingPipeline": "yggdrasil.pipelines.training",
     "op": "yggdrasil.core.ports",
     "register_block": "yggdrasil.core.registry",

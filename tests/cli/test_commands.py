@@ -122,12 +122,12 @@ def test_previews_change_nothing_and_leave_no_file(yggdrasil, zoo, tmp_path):
 
 
 def test_generate_shows_where_the_time_goes(yggdrasil, zoo, tmp_path):
-    ended = yggdrasil("generate", "a cat", *QUICK, "--profile", "flame.svg")
+    ended = yggdrasil("generate", "a cat", *QUICK, "--profile", "new/flame.svg")
     assert ended.code == 0
     assert "unet.predict" in ended.err
-    assert "The flame picture is in flame.svg." in ended.err
+    assert "The flame picture is in new/flame.svg." in ended.err
     assert "unet.predict" not in ended.out
-    assert "unet.predict" in (tmp_path / "flame.svg").read_text(encoding="utf-8")
+    assert "unet.predict" in (tmp_path / "new/flame.svg").read_text(encoding="utf-8")
 
 
 class Presses:

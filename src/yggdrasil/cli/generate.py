@@ -109,6 +109,7 @@ def run(options: GenerateOptions) -> None:
     if options.json:
         print_json({"pictures": [asdict(each) for each in made], "interrupted": interrupted})
     if options.profile is not None and profile is not None:
+        options.profile.parent.mkdir(parents=True, exist_ok=True)
         profile.save(options.profile)
         print_table(profile.table(), stderr=True)
         note(f"The flame picture is in {options.profile}.")
