@@ -204,6 +204,9 @@ def test_the_flame_picture():
     assert width["solver.loop"] == pytest.approx(width["<b>&"] * 0.65, rel=0.01)
     place = {name: (float(bar.get("x")), float(bar.get("y"))) for name, bar in bars.items()}
     assert place["unet.predict"][0] == place["solver.loop"][0] > place["text.encode"][0]
+    labels = [text.text for text in root.iter(f"{SVG}text")]
+    assert "solver.loop: 1.30 s, 65.0 %" in labels
+    assert "text.encode" in labels
     assert place["<b>&"][1] < place["solver.loop"][1] < place["unet.predict"][1]
 
 
@@ -213,6 +216,7 @@ def test_a_notebook_shows_both_and_takes_nothing_for_markup():
     assert "&lt;b&gt;&amp;" in shown
     assert "data:image/svg+xml;base64," in shown
     assert "<td>vae.decode</td>" in shown
+    assert "<td>&emsp;unet.predict</td>" in shown
 
 
 def test_a_profile_can_be_saved_printed_and_read_by_programs(euler, tmp_path):

@@ -91,8 +91,10 @@ def _draw(bars: Sequence[_Bar], x: float, y: float, scale: float) -> Iterator[st
         )
         letters = int((width - 10) / _LETTER)
         if letters >= 3:
-            name = bar.name if len(bar.name) <= letters else f"{bar.name[: letters - 1]}…"
-            yield f'<text x="{x + 5:.2f}" y="{y + 17:.1f}">{escape(name)}</text>'
+            # All that is known where there is room, else the name, else its beginning.
+            label = next((each for each in (bar.tip, bar.name) if len(each) <= letters), None)
+            label = label or f"{bar.name[: letters - 1]}…"
+            yield f'<text x="{x + 5:.2f}" y="{y + 17:.1f}">{escape(label)}</text>'
         yield "</g>"
         yield from _draw(bar.parts, x, y + _ROW + _GAP, scale)
         x += width

@@ -46,13 +46,18 @@ def to_html(report: ProfileReport) -> str:
     """Gives flame picture and table for a notebook."""
     head = "".join(f"<th>{escape(name)}</th>" for name in _COLUMNS)
     body = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in _rows(report)
+        f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>" for row in _rows(report)
     )
     return (
         f"{image_tag(to_flame(report), 'flame picture')}"
         f"<table><caption>{escape(_title(report))}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
+
+
+def _cell(text: str) -> str:
+    inner = text.lstrip()
+    return "&emsp;" * (len(text) > len(inner)) + escape(inner)
 
 
 def _title(report: ProfileReport) -> str:
