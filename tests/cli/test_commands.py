@@ -130,6 +130,14 @@ def test_generate_shows_where_the_time_goes(yggdrasil, zoo, tmp_path):
     assert "unet.predict" in (tmp_path / "new/flame.svg").read_text(encoding="utf-8")
 
 
+@pytest.fixture
+def heeded():
+    """Has this process heed Ctrl-C, which shells have those in the background ignore."""
+    held = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, held)
+
+
 class Presses:
     """Presses Ctrl-C at steps of the pictures, counted through."""
 
@@ -149,7 +157,7 @@ class Presses:
 MANY = ("generate", "a cat", "a dog", "a house", "-s", 4, "--solver", "solver/ddim")
 
 
-def test_ctrl_c_keeps_what_is_done(yggdrasil, zoo, tmp_path, monkeypatch):
+def test_ctrl_c_keeps_what_is_done(heeded, yggdrasil, zoo, tmp_path, monkeypatch):
     presses = Presses(monkeypatch, 6)
     ended = yggdrasil(*MANY)
     assert ended.code == 130
@@ -162,7 +170,7 @@ def test_ctrl_c_keeps_what_is_done(yggdrasil, zoo, tmp_path, monkeypatch):
         assert picture.text["Comment"] == "unfinished: stopped after step 3 of 4"
 
 
-def test_a_second_ctrl_c_keeps_whole_pictures_alone(yggdrasil, zoo, tmp_path, monkeypatch):
+def test_a_second_ctrl_c_keeps_whole_pictures_alone(heeded, yggdrasil, zoo, tmp_path, monkeypatch):
     Presses(monkeypatch, 6, 7)
     ended = yggdrasil(*MANY, "--json")
     assert ended.code == 130
@@ -173,7 +181,7 @@ def test_a_second_ctrl_c_keeps_whole_pictures_alone(yggdrasil, zoo, tmp_path, mo
     assert ended.err.endswith("Interrupted: 1 of 3 pictures done.\n")
 
 
-def test_programs_are_told_which_picture_is_unfinished(yggdrasil, zoo, monkeypatch):
+def test_programs_are_told_which_picture_is_unfinished(heeded, yggdrasil, zoo, monkeypatch):
     Presses(monkeypatch, 2)
     ended = yggdrasil(*MANY, "--json")
     assert ended.code == 130
@@ -182,10 +190,18 @@ def test_programs_are_told_which_picture_is_unfinished(yggdrasil, zoo, monkeypat
     assert made["path"].endswith("-unfinished.png")
 
 
+HEEDING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from yggdrasil.cli import main
+main()
+"""
+
+
 @pytest.mark.slow
 def test_a_signal_from_outside_ends_the_command_between_steps(tiny_folder, tmp_path):
     command = [
-        sys.executable, "-m", "yggdrasil", "generate", "a cat", "-m", str(tiny_folder("sd15")),
+        sys.executable, "-c", HEEDING, "generate", "a cat", "-m", str(tiny_folder("sd15")),
         "-s", "900", "--solver", "solver/ddim", "--preview-every", "2", "-o", str(tmp_path),
     ]  # fmt: skip
     with subprocess.Popen(
@@ -303,7 +319,9 @@ def test_train_refuses_what_is_no_recipe(yggdrasil, tmp_path):
     assert_refused(ended, "at phases.0.settings.steps: Input should be greater than 0")
 
 
-def test_ctrl_c_leaves_a_checkpoint_that_training_goes_on_from(yggdrasil, tmp_path, monkeypatch):
+def test_ctrl_c_leaves_a_checkpoint_that_training_goes_on_from(
+    heeded, yggdrasil, tmp_path, monkeypatch
+):
     path = write_recipe(tmp_path)
     on_step = train_command._Bar.on_step
 

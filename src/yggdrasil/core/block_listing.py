@@ -1,30 +1,26 @@
-"""What blocks there are, read from their source: listing them imports none of them.
+"""What blocks there are, without importing them: importing them all takes seconds.
 
-A module says all that a list needs where it registers its classes: the type's name, the ops that
-methods are marked as, the first line of the docstring. Two forms are read: a class decorated with
-``@register_block("role/name")``, and a table of entries with a function that makes and registers a
-class for each,
-
-    def define(entry: Entry):
-        body = {"__doc__": f"... {entry.field} ..."}
-        return register_block(f"role/{entry.name}")(type(..., (Base,), body))
-
-A module that registers blocks in another way is not read, and the registry imports it.
+A module that registers blocks is run with stand-ins for what it imports, except for the standard
+library. It then does all that makes its classes, from decorators to tables of entries, and nothing
+that needs torch. Where a stand-in is not enough, the registry imports the module instead.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
+import builtins
+import importlib
 import importlib.util
 import inspect
-from collections.abc import Iterator, Mapping
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 __all__ = ["BlockListing", "list_blocks", "listing_of"]
 
-_REGISTER = "register_block"
+_MARK = "__listed_as_op__"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,32 +39,26 @@ class BlockListing:
 
 
 def list_blocks(package: str) -> tuple[list[BlockListing], list[str]]:
-    """Reads the blocks of a package.
+    """Lists the blocks of a package.
 
     Args:
         package: Its dotted name.
 
     Returns:
-        The blocks, and the names of modules that register some in a way that cannot be read.
+        The blocks, and the names of modules that could not be run with stand-ins.
     """
-    found: list[BlockListing] = []
+    reader = _Reader()
     unread: list[str] = []
+    found: dict[str, BlockListing] = {}
     for name, path in _modules(package):
-        if _REGISTER not in path.read_text(encoding="utf-8"):
+        if "register_block" not in path.read_text(encoding="utf-8"):
             continue
-        module = _read(name, path)
-        blocks = [*_decorated(module), *_tabled(module)]
-        # Each use of the name beyond its import must be one that was understood.
-        uses = sum(
-            isinstance(node, ast.Call) and _name_of(node.func) == _REGISTER
-            for node in ast.walk(module.tree)
-        )
-        understood = {type_name.source for type_name, _ in blocks}
-        if uses > len(understood):
+        try:
+            registered = reader.run(name, path).registered
+            found.update({each: reader.listing(each, cls) for each, cls in registered.items()})
+        except Exception:  # noqa: BLE001 - whatever a stand-in could not do; the import will tell
             unread.append(name)
-        else:
-            found += [listing for _, listing in blocks]
-    return found, unread
+    return list(found.values()), unread
 
 
 def listing_of(type_name: str, cls: type) -> BlockListing:
@@ -80,41 +70,170 @@ def listing_of(type_name: str, cls: type) -> BlockListing:
     """
     from yggdrasil.core.ports import read_ops  # noqa: PLC0415 - imports torch, as the class did
 
-    summary = (inspect.getdoc(cls) or "").partition("\n")[0]
-    return BlockListing(type_name=type_name, ops=tuple(read_ops(cls)), summary=summary)
+    return BlockListing(
+        type_name=type_name, ops=tuple(read_ops(cls)), summary=_first_line(inspect.getdoc(cls))
+    )
 
 
-# -- modules and classes ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Module:
-    """A module's source, parsed.
+class _StandIn:
+    """Something that was imported: it can be called, asked for parts, and derived from, no more.
 
     Attributes:
-        name: Dotted.
-        tree: The syntax tree.
-        classes: Its own classes by name.
-        imports: Where other names come from: module and name there.
+        home: The module that it comes from.
+        name: Its name there; empty for the module itself and for what was made of a stand-in.
     """
 
-    name: str
-    tree: ast.Module
-    classes: Mapping[str, ast.ClassDef]
-    imports: Mapping[str, tuple[str, str]]
+    def __init__(self, home: str, name: str = "") -> None:
+        self.home = home
+        self.name = name
+
+    def __call__(self, *args: object, **kwargs: object) -> _StandIn:
+        return _StandIn(self.home)
+
+    def __getattr__(self, name: str) -> _StandIn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _StandIn(self.home, "" if self.name else name)
+
+    def __getitem__(self, key: object) -> _StandIn:
+        return self
+
+    def __or__(self, other: object) -> _StandIn:
+        return self
+
+    __ror__ = __or__
+
+    __iter__ = None  # with __getitem__ alone it would go on for ever
+
+    def __bool__(self) -> bool:
+        """Refuses, since what hangs on it would be a guess."""
+        raise TypeError(f"nobody knows whether {self.home}.{self.name} is true")
+
+    def __mro_entries__(self, bases: tuple[object, ...]) -> tuple[type, ...]:
+        """Has classes that derive from it derive from nothing; they remember it all the same."""
+        return ()
 
 
-@functools.cache
-def _read(name: str, path: Path) -> _Module:
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    imports = {
-        alias.asname or alias.name: (node.module, alias.name)
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level
-        for alias in node.names
-    }
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    return _Module(name, tree, classes, imports)
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What running a module gave: its names, and the classes that it registered."""
+
+    names: dict[str, Any]
+    registered: dict[str, type]
+
+
+class _Reader:
+    """Runs modules with stand-ins, each once."""
+
+    def __init__(self) -> None:
+        self._runs: dict[Path, _Run] = {}
+
+    def run(self, name: str, path: Path) -> _Run:
+        """Runs a module.
+
+        Args:
+            name: Its dotted name.
+            path: Its file.
+        """
+        if path not in self._runs:
+            registered: dict[str, type] = {}
+            names = {
+                # Dataclasses look for the module of a class among those that are imported.
+                "__name__": __name__,
+                "__package__": name if path.name == "__init__.py" else name.rpartition(".")[0],
+                "__file__": str(path),
+                "__builtins__": {
+                    **vars(builtins), "__import__": _importing(registered), "type": _Type()
+                },
+            }  # fmt: skip
+            exec(compile(path.read_bytes(), str(path), "exec"), names)  # noqa: S102 - our own module
+            self._runs[path] = _Run(names, registered)
+        return self._runs[path]
+
+    def listing(self, type_name: str, cls: type) -> BlockListing:
+        """Gives what a list shows of a class that such a run made."""
+        lineage = list(self._lineage(cls))
+        doc = next((doc for each in lineage if (doc := vars(each).get("__doc__"))), None)
+        ops = {
+            name: None
+            for each in reversed(lineage)
+            for name, member in vars(each).items()
+            if getattr(member, _MARK, False) is True
+        }
+        return BlockListing(type_name=type_name, ops=tuple(ops), summary=_first_line(doc))
+
+    def _lineage(self, cls: type) -> Iterator[type]:
+        """Gives a class and its base classes, nearest first, without those that have no ops."""
+        yield cls
+        for base in vars(cls).get("__orig_bases__", cls.__bases__):
+            if isinstance(base, _StandIn):
+                found = self._find(base)
+                if found is not None:
+                    yield from self._lineage(found)
+            elif isinstance(base, type) and base is not object:
+                yield from self._lineage(base)
+
+    def _find(self, base: _StandIn) -> type | None:
+        """Gives the class that a stand-in stands for, where its module may hold ops."""
+        path = _file_of(base.home)
+        if path is None or "op" not in path.read_text(encoding="utf-8"):
+            return None
+        found = self.run(base.home, path).names.get(base.name)
+        return self._find(found) if isinstance(found, _StandIn) else found
+
+
+class _Type:
+    """``type`` as a run module sees it: it makes classes of stand-ins too."""
+
+    def __call__(self, *args: Any) -> type:
+        if len(args) == 1:
+            return type(args[0])
+        name, bases, body = args
+        return types.new_class(name, bases, exec_body=lambda made: made.update(body))
+
+    def __getitem__(self, key: object) -> _StandIn:
+        return _StandIn("builtins")
+
+
+def _importing(registered: dict[str, type]) -> Callable[..., Any]:
+    """Gives the ``__import__`` of a run module, which writes down what is registered."""
+
+    def register_block(type_name: str) -> Callable[[type], type]:
+        def register(cls: type) -> type:
+            registered[type_name] = cls
+            return cls
+
+        return register
+
+    def op(method: Any = None, /, **_: object) -> Any:
+        def mark(function: Any) -> Any:
+            setattr(function, _MARK, True)
+            return function
+
+        return mark if method is None else mark(method)
+
+    ours = {"register_block": register_block, "op": op}
+
+    def import_(
+        name: str,
+        names: Mapping[str, Any] | None = None,
+        local: Mapping[str, Any] | None = None,
+        wanted: tuple[str, ...] | None = (),
+        level: int = 0,
+    ) -> Any:
+        home = importlib.util.resolve_name("." * level + name, (names or {}).get("__package__"))
+        top = home.partition(".")[0]
+        if top in sys.stdlib_module_names:
+            return builtins.__import__(name, names, local, wanted or (), level)
+        if not wanted:
+            return _StandIn(top)
+        parts = {each: ours.get(each) or _StandIn(home, each) for each in wanted}
+        return types.SimpleNamespace(**parts)
+
+    return import_
+
+
+# -- files -----------------------------------------------------------------------------------------
 
 
 def _modules(package: str) -> Iterator[tuple[str, Path]]:
@@ -133,173 +252,15 @@ def _places(package: str) -> list[Path]:
     return [path for root in roots if (path := Path(root, *below)).is_dir()]
 
 
-def _find_module(name: str) -> _Module | None:
-    parent, _, last = name.rpartition(".")
+def _file_of(module: str) -> Path | None:
+    """Gives the file of a module inside a package."""
+    parent, _, last = module.rpartition(".")
     for place in _places(parent) if parent else ():
         for path in (place / f"{last}.py", place / last / "__init__.py"):
             if path.is_file():
-                return _read(name, path)
+                return path
     return None
 
 
-def _lineage(module: _Module, cls: str, family: str) -> Iterator[tuple[_Module, ast.ClassDef]]:
-    """Gives a class and its base classes, nearest first, as far as they are of one family.
-
-    Args:
-        module: Where the name stands.
-        cls: The class's name there.
-        family: The outermost package; classes of others have no ops.
-    """
-    if cls in module.classes:
-        node = module.classes[cls]
-        yield module, node
-        for base in node.bases:
-            yield from _lineage(module, _name_of(base), family)
-    elif cls in module.imports:
-        home, name = module.imports[cls]
-        if home.partition(".")[0] in (family, "yggdrasil"):
-            found = _find_module(home)
-            if found is not None:
-                yield from _lineage(found, name, family)
-
-
-# -- what a class says -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _TypeName:
-    """A type's name, and the call that registers it."""
-
-    text: str
-    source: ast.Call
-
-
-def _decorated(module: _Module) -> Iterator[tuple[_TypeName, BlockListing]]:
-    """Reads the classes under ``@register_block("role/name")``."""
-    for cls in module.classes.values():
-        for decorator in cls.decorator_list:
-            if isinstance(decorator, ast.Call) and _name_of(decorator.func) == _REGISTER:
-                name = decorator.args[0] if decorator.args else None
-                if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                    type_name = _TypeName(name.value, decorator)
-                    yield type_name, _listing(type_name, module, cls.name, None)
-
-
-def _tabled(module: _Module) -> Iterator[tuple[_TypeName, BlockListing]]:
-    """Reads functions that make a class of an entry, for each entry of the module's tables."""
-    for function in module.tree.body:
-        if not isinstance(function, ast.FunctionDef) or not function.args.args:
-            continue
-        parameter = function.args.args[0]
-        entry = module.classes.get(_name_of(parameter.annotation))
-        registering = [
-            node
-            for node in ast.walk(function)
-            if isinstance(node, ast.Call) and _name_of(node.func) == _REGISTER and node.args
-        ]
-        if entry is None or len(registering) != 1:
-            continue
-        base = _base_of_made(function)
-        doc, name = _doc_of_made(function), registering[0].args[0]
-        made = [
-            (_filled(name, parameter.arg, values), _filled(doc, parameter.arg, values))
-            for values in _entries(module, entry)
-        ]
-        if base is None or any(None in each for each in made):
-            continue  # not one is taken, so that the module counts as unread
-        for text, told in made:
-            type_name = _TypeName(str(text), registering[0])
-            yield type_name, _listing(type_name, module, base, told)
-
-
-def _listing(type_name: _TypeName, module: _Module, cls: str, doc: str | None) -> BlockListing:
-    lineage = list(_lineage(module, cls, module.name.partition(".")[0]))
-    docs = (doc, *(ast.get_docstring(node) for _, node in lineage))
-    summary = next((each for each in docs if each), "")
-    ops = dict.fromkeys(op for _, node in reversed(lineage) for op in _ops(node))
-    return BlockListing(
-        type_name=type_name.text, ops=tuple(ops), summary=inspect.cleandoc(summary).split("\n")[0]
-    )
-
-
-def _ops(cls: ast.ClassDef) -> Iterator[str]:
-    for node in cls.body:
-        if isinstance(node, ast.FunctionDef):
-            marks = (
-                each.func if isinstance(each, ast.Call) else each for each in node.decorator_list
-            )
-            if "op" in map(_name_of, marks):
-                yield node.name
-
-
-# -- tables ----------------------------------------------------------------------------------------
-
-
-def _entries(module: _Module, entry: ast.ClassDef) -> Iterator[dict[str, str]]:
-    """Gives the strings of each entry that stands in the module, outside functions."""
-    fields = [
-        node.target.id
-        for node in entry.body
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    ]
-    for statement in module.tree.body:
-        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-            continue
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Call) and _name_of(node.func) == entry.name:
-                given = dict(zip(fields, node.args, strict=False))
-                given |= {each.arg: each.value for each in node.keywords if each.arg}
-                yield {
-                    name: value.value
-                    for name, value in given.items()
-                    if isinstance(value, ast.Constant) and isinstance(value.value, str)
-                }
-
-
-def _filled(node: ast.expr | None, parameter: str, values: Mapping[str, str]) -> str | None:
-    """Gives a string, or a formatted one whose fields are those of an entry; None for others."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if not isinstance(node, ast.JoinedStr):
-        return None
-    parts: list[str] = []
-    for part in node.values:
-        if isinstance(part, ast.Constant):
-            parts.append(str(part.value))
-            continue
-        field = part.value if isinstance(part, ast.FormattedValue) else None
-        if not isinstance(field, ast.Attribute) or _name_of(field.value) != parameter:
-            return None
-        if field.attr not in values:
-            return None
-        parts.append(values[field.attr])
-    return "".join(parts)
-
-
-def _base_of_made(function: ast.FunctionDef) -> str | None:
-    """Gives the base class in ``type(name, (Base,), body)``."""
-    for node in ast.walk(function):
-        if isinstance(node, ast.Call) and _name_of(node.func) == "type" and len(node.args) == 3:
-            bases = node.args[1]
-            if isinstance(bases, ast.Tuple) and len(bases.elts) == 1:
-                return _name_of(bases.elts[0])
-    return None
-
-
-def _doc_of_made(function: ast.FunctionDef) -> ast.expr | None:
-    """Gives what stands under ``"__doc__"`` in a function."""
-    for node in ast.walk(function):
-        if isinstance(node, ast.Dict):
-            for key, value in zip(node.keys, node.values, strict=True):
-                if isinstance(key, ast.Constant) and key.value == "__doc__":
-                    return value
-    return None
-
-
-def _name_of(node: ast.expr | None) -> str:
-    """Gives the name of ``x``, ``a.x`` and ``x[...]``, or nothing."""
-    if isinstance(node, ast.Subscript):
-        node = node.value
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ""
+def _first_line(doc: str | None) -> str:
+    return inspect.cleandoc(doc or "").partition("\n")[0]

@@ -17,6 +17,14 @@ from yggdrasil.pipelines.live.preview import Preview
 CALL = {"prompt": "a cat", "num_inference_steps": 6, "seed": 0}
 
 
+@pytest.fixture(autouse=True)
+def heeded():
+    """Has this process heed Ctrl-C, which shells have those in the background ignore."""
+    held = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, held)
+
+
 @pytest.fixture
 def ddim(theirs):
     pipe = quiet(InferencePipeline.from_diffusers(theirs))
@@ -114,15 +122,21 @@ def test_a_callback_that_ends_the_loop_is_told_of_in_the_metadata(ddim):
 # -- the handler -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("before", [signal.default_int_handler, signal.SIG_IGN, signal.SIG_DFL])
+@pytest.mark.parametrize("before", [signal.default_int_handler, signal.SIG_DFL])
 def test_the_handler_of_before_is_put_back(before):
-    held = signal.signal(signal.SIGINT, before)
-    try:
-        with InterruptRequest() as request:
-            assert signal.getsignal(signal.SIGINT) == request._on_signal
-        assert signal.getsignal(signal.SIGINT) is before
-    finally:
-        signal.signal(signal.SIGINT, held)
+    signal.signal(signal.SIGINT, before)
+    with InterruptRequest() as request:
+        assert signal.getsignal(signal.SIGINT) == request._on_signal
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_process_that_ignores_ctrl_c_goes_on_doing_so():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with InterruptRequest() as request:
+        request.awaited = True
+        press()
+        assert not request.requested
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_a_request_waits_for_whoever_looks():

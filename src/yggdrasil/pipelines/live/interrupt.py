@@ -19,7 +19,8 @@ class InterruptRequest:
     """Has Ctrl-C set a flag, for whoever looks at it soon.
 
     A second Ctrl-C raises ``KeyboardInterrupt`` at once, and so does the first while nobody would
-    look. In a thread other than the main one, which gets no signals, it does nothing.
+    look. It does nothing in a thread other than the main one, which gets no signals, and where the
+    process ignores them, as shells have it for what runs in the background.
 
     Attributes:
         requested: Whether Ctrl-C was pressed and waits to be obeyed.
@@ -33,8 +34,11 @@ class InterruptRequest:
 
     def __enter__(self) -> Self:
         """Takes Ctrl-C over."""
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._on_signal)
+        before = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is threading.main_thread() and before != signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self._on_signal)
+            # None stands for a handler that was not set from Python, which cannot be set again.
+            self._previous = signal.default_int_handler if before is None else before
         return self
 
     def __exit__(
@@ -45,10 +49,9 @@ class InterruptRequest:
     ) -> None:
         """Gives Ctrl-C back."""
         self.awaited = False
-        if threading.current_thread() is threading.main_thread():
-            # None stands for a handler that was not set from Python, which cannot be set again.
-            previous = signal.default_int_handler if self._previous is None else self._previous
-            signal.signal(signal.SIGINT, previous)
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del number, frame
