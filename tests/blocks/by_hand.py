@@ -47,8 +47,9 @@ class Parts:
         known = {"guidance_scale": scale, "backbone": spec}
         if "negative" not in self.cfg.unused_inputs("branches", known):
             negative = self.text.encode_negative(positive, negative_prompt, copies)
-        embedded = self.embedding.embed(positive, spec, scale)
-        return positive, self.cfg.branches(embedded, negative, scale, spec)
+        extras = self.embedding.embed(positive, spec, scale)
+        branches = self.cfg.branches(positive, negative, scale, spec)
+        return positive, self.unet.prepare(branches, (extras,))
 
     @torch.no_grad()
     def loop(

@@ -30,7 +30,7 @@ def joined(parts):
         }
         return ConditioningValue(tensors=tensors, batch=len(values))
 
-    return BranchedConditioningValue.join({name: batch(name) for name in parts[0].names})
+    return BranchedConditioningValue.of({name: batch(name) for name in parts[0].names})
 
 
 @pytest.mark.parametrize("name", ["native_ddim", "native_dpmpp_2m", "native_euler_a"])

@@ -5,12 +5,14 @@ import contextlib
 import pytest
 import torch
 
+from yggdrasil.core.errors import InputError
 from yggdrasil.core.roles import AbstractBackbone
 from yggdrasil.core.values import (
     BackboneSpecValue,
     BranchedConditioningValue,
     BranchedValue,
     ConditioningValue,
+    ExtrasValue,
 )
 
 
@@ -42,7 +44,7 @@ def conditioned(value: float, batch: int = 2) -> ConditioningValue:
     return ConditioningValue(tensors={"scale": torch.full((batch,), value)}, batch=batch)
 
 
-BRANCHES = BranchedConditioningValue.join(
+BRANCHES = BranchedConditioningValue.of(
     {"negative": conditioned(2.0), "positive": conditioned(3.0)}
 )
 
@@ -78,7 +80,7 @@ def test_further_channels_are_the_same_for_every_branch(joins):
 
 def test_a_plain_sample_takes_one_branch():
     backbone = Recorder(joins_branches=True)
-    only = BranchedConditioningValue.join({"positive": conditioned(3.0)})
+    only = BranchedConditioningValue.of({"positive": conditioned(3.0)})
     for conditioning in (only, only.joined):
         answer = backbone.predict(torch.ones(2, 1, 1, 1), torch.tensor(1), conditioning)
         assert answer.flatten().tolist() == [3.0, 3.0]
@@ -89,3 +91,33 @@ def test_a_branched_sample_needs_branched_conditioning():
     sample = BranchedValue(BRANCHES.names, (torch.ones(2, 1, 1, 1),) * 2)
     with pytest.raises(TypeError, match="each of its branches"):
         backbone.predict(sample, torch.tensor(1), conditioned(1.0))
+
+
+EXTRAS = (
+    ExtrasValue(tensors={"size": torch.ones(1, 3)}, shared={"ids": 7}),
+    ExtrasValue(branches={"negative": {"size": torch.zeros(1, 3)}}),
+)
+
+
+def test_extras_are_joined_to_every_branch():
+    prepared = Recorder(joins_branches=True).prepare(BRANCHES, EXTRAS)
+    negative, positive = prepared.parts
+    assert torch.equal(negative.tensors["size"], torch.zeros(2, 3))
+    assert torch.equal(positive.tensors["size"], torch.ones(2, 3))
+    assert prepared.joined.shared == positive.shared == {"ids": 7}
+    assert prepared.joined.tensors["size"].shape == (4, 3)
+
+
+def test_extras_are_joined_to_a_conditioning_without_guidance():
+    prepared = Recorder(joins_branches=True).prepare(conditioned(3.0), EXTRAS)
+    assert prepared.names == ("positive",)
+    assert torch.equal(prepared.joined.tensors["size"], torch.ones(2, 3))
+
+
+def test_branches_that_make_no_batch_are_refused_before_the_loop_where_they_are_one():
+    uneven = BranchedConditioningValue.of(
+        {"negative": conditioned(2.0, 1), "positive": conditioned(3.0)}
+    )
+    with pytest.raises(InputError, match=r"scale is \[2\] in the positive and \[1\] in the neg"):
+        Recorder(joins_branches=True).prepare(uneven)
+    assert Recorder(joins_branches=False).prepare(uneven) is uneven

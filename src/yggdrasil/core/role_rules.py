@@ -13,7 +13,7 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("conditioner.embed.backbone", ("backbone.spec",)),
     Rule(
         "guidance.branches.positive",
-        ("conditioner.embed", "conditioner.adopt", "conditioner.encode"),
+        ("conditioner.adopt", "conditioner.encode"),
     ),
     Rule(
         "guidance.branches.negative", ("conditioner.adopt_negative", "conditioner.encode_negative")
@@ -79,10 +79,12 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("backbone.predict.sample", ("guidance.expand", "solver.tick.sample"), mode="denoise"),
     Rule("backbone.predict.timestep", ("solver.tick.timestep",), mode="denoise"),
     Rule(
-        "backbone.predict.conditioning",
-        ("guidance.branches", "conditioner.embed", "conditioner.adopt", "conditioner.encode"),
+        "backbone.prepare.conditioning",
+        ("guidance.branches", "conditioner.adopt", "conditioner.encode"),
         mode="denoise",
     ),
+    Rule("backbone.prepare.extras", ("conditioner.*.extras", "layout.*.extras")),
+    Rule("backbone.predict.conditioning", ("self.prepare",)),
     Rule("backbone.predict.residuals", ("inner_module.*.residuals",)),
     Rule("guidance.combine.prediction", ("backbone.predict",)),
     Rule("solver.step.state", ("self.tick.state",)),
@@ -117,7 +119,7 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("backbone.predict.sample", ("solver.corrupt",), mode="corrupt"),
     Rule("backbone.predict.timestep", ("timesteps.sample",), mode="corrupt"),
     Rule(
-        "backbone.predict.conditioning",
+        "backbone.prepare.conditioning",
         ("conditioner.adopt", "conditioner.encode"),
         mode="corrupt",
     ),

@@ -34,6 +34,7 @@ from yggdrasil.core.values import (
     CodecSpec,
     Conditioning,
     ConditioningValue,
+    Extras,
     ModelInput,
     ModelOutput,
     SolverState,
@@ -75,6 +76,34 @@ class AbstractBackbone(AbstractBaseBlock):
         return self.describe_input()
 
     @op
+    @final
+    def prepare(
+        self, conditioning: Conditioning | BranchedConditioning, extras: Many[Extras] = ()
+    ) -> BranchedConditioning:
+        """Joins to a conditioning what else the model reads; once for a run.
+
+        Args:
+            conditioning: For the sample, or for each branch of a step.
+            extras: Sizes, a guidance scale, positions of tokens, ...
+
+        Raises:
+            InputError: The branches cannot be one batch, and the family evaluates them as one.
+        """
+        if not isinstance(conditioning, BranchedConditioningValue):
+            conditioning = BranchedConditioningValue.of({"positive": conditioning})
+        if extras:
+            conditioning = BranchedConditioningValue.of(
+                {
+                    name: part.with_extras(extras, name)
+                    for name, part in zip(conditioning.names, conditioning.parts, strict=True)
+                }
+            )
+        if self.joins_branches:
+            _ = conditioning.joined  # here, outside the loop, and refused here where it cannot be
+        return conditioning
+
+    @op
+    @final
     def predict(
         self,
         sample: ModelInput,

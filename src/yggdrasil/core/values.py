@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Annotated, Any, Self
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Self
 import torch
 from torch import Tensor
 
+from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import Kind
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "BranchedConditioning",
     "CodecSpec",
     "Conditioning",
+    "Extras",
     "LatentShape",
     "ModelInput",
     "ModelOutput",
@@ -33,10 +36,13 @@ class ConditioningValue:
     Attributes:
         tensors: By the names of the model's forward arguments (``encoder_hidden_states``, ...).
         batch: How many samples it describes.
+        shared: Further arguments that are the same for every sample and have no batch axis, such
+            as the positions of tokens.
     """
 
     tensors: Mapping[str, Tensor]
     batch: int
+    shared: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -48,36 +54,95 @@ class ConditioningValue:
         """The device of the first tensor."""
         return next(iter(self.tensors.values())).device
 
+    def with_extras(self, extras: Iterable[ExtrasValue], branch: str | None = None) -> Self:
+        """Gives the same with what else the model reads.
+
+        Args:
+            extras: Later ones go before earlier ones.
+            branch: Which branch of a step it is for, if it is for one.
+        """
+        tensors, shared = dict(self.tensors), dict(self.shared)
+        for each in extras:
+            own = {**each.tensors, **each.branches.get(branch or "", {})}
+            for name, tensor in own.items():
+                one = len(tensor) == 1 and self.batch != 1
+                tensors[name] = torch.cat([tensor] * self.batch) if one else tensor
+            shared.update(each.shared)
+        return replace(self, tensors=tensors, shared=shared)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExtrasValue:
+    """What a model reads beside the description of the picture: sizes, a guidance scale, positions.
+
+    Attributes:
+        tensors: By the names of the model's forward arguments, with the batch, or 1, as first axis.
+        shared: What has no batch axis.
+        branches: By branch of a step: tensors that are others there.
+    """
+
+    tensors: Mapping[str, Tensor] = field(default_factory=lambda: MappingProxyType({}))
+    shared: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    branches: Mapping[str, Mapping[str, Tensor]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class BranchedConditioningValue:
     """The conditionings of the evaluations that one step needs, such as negative and positive.
 
     Attributes:
         names: The branches, in the order in which the family batches them.
         parts: One conditioning for each branch.
-        joined: All branches' tensors along the batch axis, for families that evaluate them at once.
     """
 
     names: tuple[str, ...]
     parts: tuple[ConditioningValue, ...]
-    joined: ConditioningValue
 
     @classmethod
-    def join(cls, branches: Mapping[str, ConditioningValue]) -> Self:
+    def of(cls, branches: Mapping[str, ConditioningValue]) -> Self:
         """Builds the value from branches by name, in order.
 
         Args:
-            branches: At least one branch; all with the same tensor names.
+            branches: At least one branch.
         """
-        parts = tuple(branches.values())
-        if len(parts) == 1:
-            return cls(names=tuple(branches), parts=parts, joined=parts[0])
+        return cls(names=tuple(branches), parts=tuple(branches.values()))
+
+    @functools.cached_property
+    def joined(self) -> ConditioningValue:
+        """All branches' tensors along the batch axis, made when a family first asks for it.
+
+        Raises:
+            InputError: The branches cannot be one batch.
+        """
+        first, *others = self.parts
+        if not others:
+            return first
+        for name, part in zip(self.names[1:], others, strict=True):
+            _check_alike(self.names[0], first, name, part)
         tensors = {
-            name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors
+            name: torch.cat([part.tensors[name] for part in self.parts]) for name in first.tensors
         }
-        joined = ConditioningValue(tensors=tensors, batch=sum(part.batch for part in parts))
-        return cls(names=tuple(branches), parts=parts, joined=joined)
+        batch = sum(part.batch for part in self.parts)
+        return ConditioningValue(tensors=tensors, batch=batch, shared=first.shared)
+
+
+def _check_alike(first: str, one: ConditioningValue, second: str, other: ConditioningValue) -> None:
+    """Raises InputError where two conditionings cannot be one batch."""
+    if one.tensors.keys() != other.tensors.keys():
+        raise InputError(
+            f"The {second} conditioning holds {sorted(other.tensors)}, the {first} one "
+            f"{sorted(one.tensors)}: both must come from the same kind of encoder."
+        )
+    for name, tensor in one.tensors.items():
+        seen = other.tensors[name]
+        if seen.shape != tensor.shape:
+            raise InputError(
+                f"{name} is {list(seen.shape)} in the {second} and {list(tensor.shape)} in the "
+                f"{first} conditioning: give as many negative prompts as prompts, and embeddings "
+                "of the same number of tokens."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +233,7 @@ class SolverStateValue:
 
 Conditioning = Annotated[ConditioningValue, Kind("conditioning")]
 BranchedConditioning = Annotated[BranchedConditioningValue, Kind("branches")]
+Extras = Annotated[ExtrasValue, Kind("extras")]
 Branched = Annotated[BranchedValue, Kind("branched")]
 LatentShape = Annotated[LatentShapeValue, Kind("latent_shape")]
 CodecSpec = Annotated[CodecSpecValue, Kind("codec_spec")]

@@ -17,12 +17,19 @@ from torch import Tensor
 from yggdrasil.core.errors import InputError, nearest
 from yggdrasil.core.executor import StepEvent
 from yggdrasil.core.plan import Call, Loop, Plan
-from yggdrasil.core.values import BranchedConditioningValue, ConditioningValue
+from yggdrasil.core.values import BranchedConditioningValue
 
 __all__ = ["StepCallback", "StepPipe"]
 
-_EMBEDS = "encoder_hidden_states"
-_EMBEDDINGS = ("prompt_embeds", "negative_prompt_embeds")
+_TENSORS = {
+    "prompt_embeds": "encoder_hidden_states",
+    "add_text_embeds": "text_embeds",
+    "add_time_ids": "time_ids",
+    "pooled_prompt_embeds": "pooled_projections",
+}
+"""What Diffusers' pipelines call tensors of the conditioning, of all branches where they are one
+batch; by the names of the model's arguments."""
+_NEGATIVE = "negative_"
 
 
 class StepPipe:
@@ -92,7 +99,7 @@ class StepCallback:
         for name in self._names:
             if loops and not any(_can_read(loop, name) for loop in loops):
                 fixed = {port for loop in loops for port, _ in _fixed(loop)}
-                known = {"latents", *_EMBEDDINGS, *(fixed - {"branches", "state"})}
+                known = {"latents", *_TENSORS, *(fixed - {"branches", "conditioning", "state"})}
                 raise InputError(
                     f"callback_on_step_end_tensor_inputs names {name!r}, which no loop reads."
                     f"{nearest(name, known)}"
@@ -119,11 +126,12 @@ class StepCallback:
 def _read(event: StepEvent, name: str) -> Any:
     if name == "latents":
         return event.values[event.loop.carried].latents
-    if name in _EMBEDDINGS:
-        branches = event.values[_slot_of(event.loop, "branches")]
-        if name == "prompt_embeds":
-            return branches.joined.tensors[_EMBEDS]
-        return branches.parts[0].tensors[_EMBEDS] if len(branches.parts) > 1 else None
+    tensor = _tensor(name)
+    if tensor is not None:
+        branches = event.values[_slot_of(event.loop, "conditioning")]
+        if not name.startswith(_NEGATIVE):
+            return branches.joined.tensors[tensor]
+        return branches.parts[0].tensors[tensor] if len(branches.parts) > 1 else None
     return event.values[_slot_of(event.loop, name)]
 
 
@@ -131,34 +139,40 @@ def _write(event: StepEvent, name: str, value: Any) -> None:
     if name == "latents":
         carried = event.loop.carried
         event.values[carried] = event.values[carried].with_latents(value)
-    elif name == "prompt_embeds":
+    elif name in _TENSORS:
         for slot in _slots_of(event.loop, "branches", "conditioning"):
-            event.values[slot] = _with_embeds(event.values[slot], value)
-    elif name != "negative_prompt_embeds":
-        # Diffusers joins the negative embeddings before the loop, so replacing them there has no
+            event.values[slot] = _with_tensor(event.values[slot], _TENSORS[name], value)
+    elif _tensor(name) is None:
+        # Diffusers joins the negative tensors before the loop, so replacing them there has no
         # effect either; everything else is taken over.
         for slot in _slots_of(event.loop, name):
             event.values[slot] = value
 
 
-def _with_embeds(
-    value: BranchedConditioningValue | ConditioningValue, embeds: Tensor
-) -> BranchedConditioningValue | ConditioningValue:
-    """Replaces the embeddings; one branch's worth of them ends guidance."""
-    if isinstance(value, ConditioningValue):
-        return replace(value, tensors={**value.tensors, _EMBEDS: embeds}, batch=len(embeds))
-    if len(embeds) == value.joined.batch:
-        tensors = {**value.joined.tensors, _EMBEDS: embeds}
-        return replace(value, joined=replace(value.joined, tensors=tensors))
-    part = value.parts[-1]
-    tensors = {**part.tensors, _EMBEDS: embeds}
-    return BranchedConditioningValue.join(
-        {value.names[-1]: ConditioningValue(tensors=tensors, batch=len(embeds))}
-    )
+def _tensor(name: str) -> str | None:
+    """Gives the model's name of a tensor of the conditioning, or None for other values."""
+    return _TENSORS.get(name.removeprefix(_NEGATIVE))
+
+
+def _with_tensor(
+    value: BranchedConditioningValue, name: str, tensor: Tensor
+) -> BranchedConditioningValue:
+    """Replaces a tensor of all branches; one branch's worth of it ends guidance."""
+    last, count = value.parts[-1], len(value.parts)
+    if len(tensor) == last.batch * count:
+        parts = tensor.chunk(count)
+    else:
+        value = replace(value, names=value.names[-1:], parts=value.parts[-1:])
+        parts = (tensor,)
+    changed = [
+        replace(part, tensors={**part.tensors, name: own}, batch=len(own))
+        for part, own in zip(value.parts, parts, strict=True)
+    ]
+    return replace(value, parts=tuple(changed))
 
 
 def _can_read(loop: Loop, name: str) -> bool:
-    ports = ("branches",) if name in _EMBEDDINGS else (name,)
+    ports = ("conditioning",) if _tensor(name) is not None else (name,)
     return name == "latents" or bool(_slots_of(loop, *ports))
 
 

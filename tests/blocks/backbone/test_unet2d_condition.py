@@ -60,7 +60,7 @@ def test_branches_are_one_batch():
     backbone, unet = block("sd15_inpaint")
     sample, channels = torch.randn(2, 4, 8, 8), torch.randn(2, 5, 8, 8)
     negative, positive = conditioning(number=1), conditioning(number=2)
-    branches = BranchedConditioningValue.join({"negative": negative, "positive": positive})
+    branches = BranchedConditioningValue.of({"negative": negative, "positive": positive})
     text = torch.cat([part.tensors["encoder_hidden_states"] for part in (negative, positive)])
     wide = torch.cat([torch.cat([sample] * 2), torch.cat([channels] * 2)], dim=1)
     expected = unet(wide, torch.tensor(7), text, return_dict=False)[0].chunk(2)

@@ -79,7 +79,10 @@ class UNet2DConditionBackbone(AbstractBackbone):
             given = model_arguments.pop("added_cond_kwargs", None) or {}
             named["added_cond_kwargs"] = {**added, **given}
         prediction: Tensor = unet(
-            sample, timestep, **{**named, **model_arguments}, return_dict=False
+            sample,
+            timestep,
+            **{**named, **conditioning.shared, **model_arguments},
+            return_dict=False,
         )[0]
         return prediction
 

@@ -12,17 +12,14 @@ from yggdrasil.blocks.checks import check_finite
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.roles import AbstractConditioner
-from yggdrasil.core.values import BackboneSpec, Conditioning, ConditioningValue
+from yggdrasil.core.values import BackboneSpec, Conditioning, Extras, ExtrasValue
 
 __all__ = ["GuidanceEmbedding"]
 
 
 @register_block("conditioner/guidance_embedding")
 class GuidanceEmbedding(AbstractConditioner):
-    """Adds the guidance scale to a conditioning, for backbones distilled to read it.
-
-    It gives ``timestep_cond``, ``b width``, beside the tensors that are there; for a backbone that
-    embeds no guidance scale the conditioning is passed on as it is.
+    """The guidance scale for backbones distilled to read it: ``timestep_cond``, ``b width``.
 
     Source:
         Meng et al. 2022 (arXiv:2210.03142), section 3.1; Luo et al. 2023 (arXiv:2310.04378). The
@@ -33,23 +30,21 @@ class GuidanceEmbedding(AbstractConditioner):
     @op
     def embed(
         self, conditioning: Conditioning, backbone: BackboneSpec, guidance_scale: float = 7.5
-    ) -> Conditioning:
-        """Adds the embedded guidance scale.
+    ) -> Extras:
+        """Embeds the guidance scale.
 
         Args:
-            conditioning: What the picture is to be like.
+            conditioning: Gives batch, dtype and device.
             backbone: Says how wide an embedding the backbone reads, if it reads one.
             guidance_scale: How far guidance goes; 1 is no guidance.
         """
         width = backbone.guidance_embedding
         if width is None:
-            return conditioning
+            return ExtrasValue()
         # The models were trained on the weight that is 0 without guidance: the scale minus 1.
         weights = torch.tensor(guidance_scale - 1).repeat(conditioning.batch)
         embedded = sinusoids(weights, width).to(conditioning.device, conditioning.dtype)
-        return ConditioningValue(
-            tensors={**conditioning.tensors, "timestep_cond": embedded}, batch=conditioning.batch
-        )
+        return ExtrasValue(tensors={"timestep_cond": embedded})
 
     def declines(self, op: str, facts: Mapping[str, Any]) -> bool:
         """Says that a backbone which embeds no guidance scale needs none of this.

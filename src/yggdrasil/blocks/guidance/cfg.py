@@ -20,7 +20,6 @@ from yggdrasil.core.values import (
     BranchedConditioningValue,
     BranchedValue,
     Conditioning,
-    ConditioningValue,
     ModelOutput,
 )
 
@@ -60,18 +59,17 @@ class ClassifierFreeGuidance(AbstractGuidance):
             backbone: What the backbone says of itself; guidance is off if it embeds the scale.
 
         Raises:
-            InputError: Guidance is on without a negative conditioning, or the two do not fit.
+            InputError: Guidance is on without a negative conditioning.
         """
         if not _guides(guidance_scale, backbone):
-            return BranchedConditioningValue.join({"positive": positive})
+            return BranchedConditioningValue.of({"positive": positive})
         if negative is None:
             raise InputError(
                 f"guidance_scale is {guidance_scale}, which needs a negative conditioning, and "
                 "there is none: give negative_prompt or negative_prompt_embeds, or "
                 "guidance_scale=1.0 for no guidance."
             )
-        _check_alike(positive, negative)
-        return BranchedConditioningValue.join({"negative": negative, "positive": positive})
+        return BranchedConditioningValue.of({"negative": negative, "positive": positive})
 
     @op
     def combine(
@@ -131,20 +129,3 @@ class ClassifierFreeGuidance(AbstractGuidance):
 
 def _guides(scale: float, backbone: BackboneSpecValue | None) -> bool:
     return scale > 1 and (backbone is None or backbone.guidance_embedding is None)
-
-
-def _check_alike(positive: ConditioningValue, negative: ConditioningValue) -> None:
-    """Raises InputError where the two conditionings cannot be one batch."""
-    if positive.tensors.keys() != negative.tensors.keys():
-        raise InputError(
-            f"The positive conditioning holds {sorted(positive.tensors)}, the negative one "
-            f"{sorted(negative.tensors)}: both must come from the same kind of encoder."
-        )
-    for name, tensor in positive.tensors.items():
-        other = negative.tensors[name]
-        if tensor.shape != other.shape:
-            raise InputError(
-                f"{name} is {list(tensor.shape)} in the positive and {list(other.shape)} in the "
-                "negative conditioning: give as many negative prompts as prompts, and embeddings "
-                "of the same number of tokens."
-            )
