@@ -9,7 +9,14 @@ from torch import Tensor
 
 from yggdrasil.core.errors import InputError
 
-__all__ = ["GeneratorArgument", "as_generators", "concatenate_to", "copies", "repeat_to"]
+__all__ = [
+    "GeneratorArgument",
+    "as_generators",
+    "concatenate_to",
+    "copies",
+    "repeat_each",
+    "repeat_to",
+]
 
 GeneratorArgument = torch.Generator | list[torch.Generator] | None
 """A generator as Diffusers' functions take it: it must be a list where there are several."""
@@ -66,6 +73,19 @@ def concatenate_to(tensor: Tensor, batch: int, what: str) -> Tensor:
     """
     count = copies(len(tensor), batch, what)
     return tensor if count == 1 else torch.cat([tensor] * count)
+
+
+def repeat_each(tensor: Tensor, count: int) -> Tensor:
+    """Repeats each sample along the batch axis, its copies following one another.
+
+    Args:
+        tensor: ``n ...``.
+        count: How often.
+
+    Returns:
+        ``n*count ...``.
+    """
+    return tensor if count == 1 else tensor.repeat_interleave(count, dim=0)
 
 
 def as_generators(

@@ -55,7 +55,7 @@ def describe(name: str, cls: type[AbstractBaseBlock]) -> dict[str, Any]:
         "type": name,
         "summary": (inspect.getdoc(cls) or "").partition("\n")[0],
         "arguments": list(map(str, parameters)),
-        "components": {slot: each.cls.__name__ for slot, each in cls.slots().items()},
+        "components": {slot: each.cls.__name__ for slot, each in cls.declared_slots().items()},
         "ops": [_plain_op(spec) for spec in read_ops(cls).values()],
     }
 

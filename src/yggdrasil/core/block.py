@@ -6,6 +6,7 @@ import functools
 import inspect
 from abc import ABC
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import torch
@@ -38,6 +39,8 @@ class AbstractBaseBlock(nn.Module, ABC):
         role: What the block is in a diffusion graph; rules are written against roles.
         inner_graph: The graph that a stage wraps; None for every other block.
         type_name: The registered name, ``role/name``; set by ``register_block``.
+        pipeline_settings: By argument of the constructor: the setting of a whole pipeline in
+            Diffusers' layout that says it.
         version: Raised whenever the same inputs give other numbers; part of cache keys.
         sources: Where each filled slot's component comes from.
         placement: Device and dtype that components have, or get when they are loaded.
@@ -47,10 +50,13 @@ class AbstractBaseBlock(nn.Module, ABC):
     role: ClassVar[str] = "block"
     inner_graph: Any = None
     type_name: ClassVar[str] = ""
+    pipeline_settings: ClassVar[Mapping[str, str]] = MappingProxyType({})
     version: ClassVar[int] = 1
 
     _config: dict[str, Any]
     components_version: int
+    _moved_slots: dict[str, Component[Any]]
+    _lacking: set[str]
     sources: dict[str, ComponentSource]
     placement: tuple[torch.device | None, torch.dtype | None] | None
 
@@ -62,6 +68,8 @@ class AbstractBaseBlock(nn.Module, ABC):
         self.sources = {}
         self.placement = None
         self.components_version = 0
+        self._moved_slots = {}
+        self._lacking = set()
         return self
 
     @property
@@ -76,12 +84,44 @@ class AbstractBaseBlock(nn.Module, ABC):
     # -- components ------------------------------------------------------------------------------
 
     @classmethod
-    def slots(cls) -> Mapping[str, Component[Any]]:
+    def declared_slots(cls) -> Mapping[str, Component[Any]]:
         """Gives the component slots that the class declares, by name."""
         found: dict[str, Component[Any]] = {}
         for base in reversed(cls.__mro__):
             found.update({k: v for k, v in vars(base).items() if isinstance(v, Component)})
         return found
+
+    def slots(self) -> Mapping[str, Component[Any]]:
+        """Gives the component slots of this block, by name."""
+        return {**self.declared_slots(), **self._moved_slots}
+
+    def move_slot(self, name: str, *, folder: str | None = None, cls: type | None = None) -> None:
+        """Says in a constructor that a slot is another one in this block.
+
+        Args:
+            name: The slot.
+            folder: The subfolder of a saved pipeline that holds the component.
+            cls: The class to load.
+        """
+        self._moved_slots[name] = self.declared_slots()[name].at(folder=folder, cls=cls)
+
+    def lacks(self, name: str) -> bool:
+        """Says whether the model that fills the block is known to have no such component.
+
+        Args:
+            name: An optional slot.
+        """
+        return name in self._lacking and name not in self.sources
+
+    def leave_empty(self, name: str) -> None:
+        """Notes that the model which fills the block has no such component.
+
+        Args:
+            name: An optional slot.
+        """
+        if name not in self._lacking:
+            self._lacking.add(name)
+            self.components_version += 1
 
     def give(self, **components: object) -> Self:
         """Fills slots with objects; they are shared, not copied.

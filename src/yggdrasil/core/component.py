@@ -68,6 +68,8 @@ class _Holder(Protocol):
     sources: dict[str, ComponentSource]
     placement: tuple[torch.device | None, torch.dtype | None] | None
 
+    def slots(self) -> Mapping[str, Component[Any]]: ...
+
 
 class Component(Generic[T]):
     """A slot of a block for a model, a tokenizer or a table.
@@ -93,6 +95,17 @@ class Component(Generic[T]):
         self.name = ""
         self.folder = folder or ""
         self._lock = threading.Lock()
+
+    def at(self, *, folder: str | None = None, cls: type[T] | None = None) -> Component[T]:
+        """Gives the same slot for another subfolder or class, for one block of several alike.
+
+        Args:
+            folder: The subfolder of a saved pipeline.
+            cls: The class to load.
+        """
+        other = Component(cls or self._cls, optional=self.optional, folder=folder or self.folder)
+        other.name = self.name
+        return other
 
     def __set_name__(self, owner: type, name: str) -> None:
         """Learns the slot's name from the class body."""
@@ -134,7 +147,7 @@ class Component(Generic[T]):
                     f"block.give({self.name}=...)."
                 )
             with torch.inference_mode(mode=False):
-                value = source.load(self)
+                value = source.load(block.slots()[self.name])
             # Modules become submodules, so that to(), parameters() and state_dict() find them.
             setattr(block, self.name, value)
         if isinstance(value, nn.Module) and block.placement is not None:

@@ -28,6 +28,7 @@ __all__ = [
     "ModelArguments",
     "Noise",
     "Pictures",
+    "PooledEmbeds",
     "PromptEmbeds",
     "Prompts",
     "Residuals",
@@ -73,6 +74,9 @@ Prompts = Annotated[str | Sequence[str], Kind("prompt")]
 """One text, or one text for each sample of the batch."""
 
 PromptEmbeds = Annotated[Tensor, Kind("prompt_embeds", "b tokens width")]
+
+PooledEmbeds = Annotated[Tensor, Kind("pooled_embeds", "b width")]
+"""One vector for each text."""
 
 Pictures = Annotated[Any, Kind("pictures")]
 """Pictures as people hold them: PIL images, arrays ``b h w c`` or tensors ``b c h w`` in [0, 1]."""

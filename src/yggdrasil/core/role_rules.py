@@ -8,9 +8,31 @@ __all__ = ["DRAWS", "ROLE_RULES", "SPLICES"]
 
 ROLE_RULES: tuple[Rule, ...] = (
     # What the picture is to be like.
+    Rule("text_encoder_2.encode.own_prompt", ("$prompt_2",)),
+    Rule("text_encoder_3.encode.own_prompt", ("$prompt_3",)),
+    Rule("text_encoder_2.encode_negative.own_negative_prompt", ("$negative_prompt_2",)),
+    Rule("text_encoder_3.encode_negative.own_negative_prompt", ("$negative_prompt_3",)),
+    Rule("text_encoder.encode_negative.positive", ("conditioner.adopt", "conditioner.encode")),
+    Rule("text_encoder_2.encode_negative.positive", ("conditioner.adopt", "conditioner.encode")),
+    Rule("text_encoder_3.encode_negative.positive", ("conditioner.adopt", "conditioner.encode")),
+    Rule(
+        "conditioner.encode.parts",
+        ("text_encoder.encode", "text_encoder_2.encode", "text_encoder_3.encode"),
+    ),
+    Rule(
+        "conditioner.encode_negative.parts",
+        (
+            "text_encoder.encode_negative",
+            "text_encoder_2.encode_negative",
+            "text_encoder_3.encode_negative",
+        ),
+    ),
     Rule("conditioner.encode_negative.positive", ("self.adopt", "self.encode")),
     Rule("conditioner.embed.conditioning", ("conditioner.adopt", "conditioner.encode")),
     Rule("conditioner.embed.backbone", ("backbone.spec",)),
+    Rule("conditioner.embed.shape", ("layout.shape",), mode="denoise"),
+    Rule("conditioner.embed.shape", ("layout.match",), mode="corrupt"),
+    Rule("conditioner.embed.codec", ("codec.spec",)),
     Rule(
         "guidance.branches.positive",
         ("conditioner.adopt", "conditioner.encode"),
@@ -73,7 +95,16 @@ ROLE_RULES: tuple[Rule, ...] = (
     # The loop.
     Rule("solver.start.noise", ("$latents", "source.sample")),
     Rule("solver.start.init_latents", ("$init_latents", "codec.sample")),
-    Rule("solver.tick.state", ("self.start",), carried="self.step+splices", until="done"),
+    Rule("solver.resume.init_latents", ("$init_latents", "codec.sample")),
+    Rule("solver.resume.begin", ("$denoising_start",)),
+    Rule("solver.resume.end", ("$denoising_end",)),
+    Rule("solver.start.end", ("$denoising_end",)),
+    Rule(
+        "solver.tick.state",
+        ("self.resume", "self.start"),
+        carried="self.step+splices",
+        until="done",
+    ),
     Rule("guidance.expand.sample", ("solver.tick.sample",)),
     Rule("guidance.expand.branches", ("guidance.branches",)),
     Rule("backbone.predict.sample", ("guidance.expand", "solver.tick.sample"), mode="denoise"),

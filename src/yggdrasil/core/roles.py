@@ -53,6 +53,7 @@ __all__ = [
     "AbstractProcessor",
     "AbstractSolver",
     "AbstractSource",
+    "AbstractTextEncoder",
     "AbstractTimesteps",
 ]
 
@@ -218,6 +219,17 @@ class AbstractConditioner(AbstractBaseBlock):
     """
 
     role: ClassVar[str] = "conditioner"
+
+
+class AbstractTextEncoder(AbstractBaseBlock):
+    """One of several text encoders, whose states a conditioner joins.
+
+    Nodes of this kind have the roles ``text_encoder``, ``text_encoder_2``, ... after the components
+    of the model, since each may be given a prompt of its own. Ops by convention:
+    ``encode(prompt, ...) -> TextStates`` and ``encode_negative(...) -> TextStates``.
+    """
+
+    role: ClassVar[str] = "text_encoder"
 
 
 class AbstractGuidance(AbstractBaseBlock):

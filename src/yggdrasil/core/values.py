@@ -26,6 +26,7 @@ __all__ = [
     "ModelOutput",
     "SolverSpec",
     "SolverState",
+    "TextStates",
 ]
 
 
@@ -69,6 +70,21 @@ class ConditioningValue:
                 tensors[name] = torch.cat([tensor] * self.batch) if one else tensor
             shared.update(each.shared)
         return replace(self, tensors=tensors, shared=shared)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextStatesValue:
+    """What one text encoder of several makes of the prompts.
+
+    Attributes:
+        encoder: Which of them it is, such as ``clip_l``.
+        states: Hidden states, ``b tokens width``.
+        pooled: One vector for each text, ``b width``, where the encoder has one.
+    """
+
+    encoder: str
+    states: Tensor
+    pooled: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +249,7 @@ class SolverStateValue:
 
 Conditioning = Annotated[ConditioningValue, Kind("conditioning")]
 BranchedConditioning = Annotated[BranchedConditioningValue, Kind("branches")]
+TextStates = Annotated[TextStatesValue, Kind("text_states")]
 Extras = Annotated[ExtrasValue, Kind("extras")]
 Branched = Annotated[BranchedValue, Kind("branched")]
 LatentShape = Annotated[LatentShapeValue, Kind("latent_shape")]

@@ -164,6 +164,10 @@ class CheckpointLibrary:
             if name in without_weights or part_prefix(name, self.header) is not None
         }
 
+    def setting(self, name: str) -> Any:
+        """Gives that of the configurations."""
+        return self.configs.setting(name)
+
     def describe(self) -> str:
         """Gives the file."""
         return str(self.path)

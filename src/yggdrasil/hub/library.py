@@ -51,6 +51,10 @@ class Library(Protocol):
         """The graph that the model was saved with, if it was saved with one."""
         ...
 
+    def setting(self, name: str) -> Any:
+        """Gives a setting of the whole pipeline that is no component; None where there is none."""
+        ...
+
     def describe(self) -> str:
         """Says which model it is."""
         ...
@@ -165,6 +169,11 @@ class FolderLibrary:
         entries = {name for name, value in index.items() if isinstance(value, list)}
         return {name for name in entries if self._class_in(index, name) is not None}
 
+    def setting(self, name: str) -> Any:
+        """Reads a setting of the whole pipeline off the index."""
+        value = self.index().get(name)
+        return None if isinstance(value, list) else value
+
     def describe(self) -> str:
         """Gives the folder, or the model of the hub with its commit."""
         return str(self.root) if self.snapshot is None else self.snapshot.describe()
@@ -221,10 +230,12 @@ class ObjectLibrary:
     Attributes:
         components: By name; None is none.
         name: Of the pipeline's class.
+        settings: Of the whole pipeline.
     """
 
     components: Mapping[str, Any]
     name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def source(self, slot: Component[Any]) -> ComponentSource | None:
         """Gives the object of that name."""
@@ -248,6 +259,10 @@ class ObjectLibrary:
     def graph_file(self) -> None:
         """Objects come without a graph."""
         return
+
+    def setting(self, name: str) -> Any:
+        """Gives a setting of the pipeline object."""
+        return self.settings.get(name)
 
     def describe(self) -> str:
         """Gives the name of the object they came from."""
@@ -297,6 +312,10 @@ class OverlaidLibrary:
     def graph_file(self) -> Path | None:
         """The graph that the model was saved with, if it was saved with one."""
         return self.model.graph_file
+
+    def setting(self, name: str) -> Any:
+        """Gives the model's."""
+        return self.model.setting(name)
 
     def describe(self) -> str:
         """Names the model."""

@@ -63,6 +63,8 @@ def fill(graph: ComputeGraph, library: Library | None) -> None:
                 source = _source(slot, node.components.get(name), node.pretrained, around, opened)
                 if source is not None:
                     node.block.load_from(**{name: source})
+                elif slot.optional and (around is not None or node.pretrained is not None):
+                    node.block.leave_empty(name)
 
 
 def check_files(graph: ComputeGraph) -> None:

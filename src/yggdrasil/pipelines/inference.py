@@ -237,9 +237,9 @@ class InferencePipeline(PipelineMakers, PipelineViews):
         """The models, tokenizers and schedulers by name, loaded if they were not."""
         self._fill()
         return {
-            name: getattr(block, name)
+            slot.folder: getattr(block, name)
             for _, block in blocks_of(self.graph)
-            for name in block.slots()
+            for name, slot in block.slots().items()
             if name in block.sources
         }
 

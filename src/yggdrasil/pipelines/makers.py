@@ -22,7 +22,7 @@ from yggdrasil.hub.zoo import fallback
 from yggdrasil.pipelines.combining import Stages, combine
 from yggdrasil.pipelines.components import check_files
 from yggdrasil.pipelines.configs import InferenceConfig, make_graph, read_config
-from yggdrasil.pipelines.models import graph_of, use_own_solver, use_solver
+from yggdrasil.pipelines.models import graph_of, use_own_solver, use_settings, use_solver
 from yggdrasil.pipelines.notices import warn_of_left_out
 from yggdrasil.pipelines.opening import Options, overlay, sort_options
 from yggdrasil.pipelines.workflows.files import open_workflow_file, write_workflow
@@ -173,7 +173,7 @@ class PipelineMakers(ABC):
         name = type(pipe).__name__
         template, task = template_for(name, f"the object {name}")
         graph, _ = resolve_template(template)
-        library = ObjectLibrary(dict(pipe.components), name)
+        library = ObjectLibrary(dict(pipe.components), name, dict(pipe.config))
         given = sort_options(options, cls.__init__)
         return cls._open(graph, given.pipeline.pop("task", task), library, None, None, given)
 
@@ -192,6 +192,8 @@ class PipelineMakers(ABC):
             use_solver(graph, solver)
         elif model.graph_file is None or "scheduler" in given.components:
             use_own_solver(graph, library)  # a graph that was saved has its own
+        if model.graph_file is None:
+            use_settings(graph, library)
         pipeline = cls.from_graph(graph, task=task, library=library, **given.pipeline)
         check_files(graph)
         warn_of_left_out(graph, library)

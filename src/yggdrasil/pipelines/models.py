@@ -11,7 +11,7 @@ from yggdrasil.hub.families import template_for
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import is_hub_id
 
-__all__ = ["graph_of", "use_own_solver", "use_solver"]
+__all__ = ["graph_of", "use_own_solver", "use_settings", "use_solver"]
 
 
 def graph_of(library: Library) -> ComputeGraph:
@@ -69,6 +69,22 @@ def use_own_solver(graph: ComputeGraph, library: Library) -> None:
     from yggdrasil.blocks.solver.catalog import solver_type_for  # noqa: PLC0415 - imports Diffusers
 
     use_solver(graph, solver_type_for(scheduler))
+
+
+def use_settings(graph: ComputeGraph, library: Library) -> None:
+    """Gives blocks the settings of the whole pipeline that they say they follow.
+
+    Args:
+        graph: It is changed.
+        library: The model.
+    """
+    for name, node in list(graph.nodes.items()):
+        if node.block is None:
+            continue
+        told = {key: library.setting(word) for key, word in node.block.pipeline_settings.items()}
+        told = {key: value for key, value in told.items() if value is not None}
+        if any(node.block.config[key] != value for key, value in told.items()):
+            graph.replace_node(name, node.block.type_name, **{**node.block.config, **told})
 
 
 def _refuse_hub(graph: ComputeGraph, library: Library) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -121,9 +122,15 @@ class AutoencoderKLCodec(AbstractCodec):
             ``b 3 H W``, around [-1, 1] but not cut to it.
         """
         vae = self.vae
-        raw = latents.to(device=vae.device, dtype=vae.dtype) / vae.config.scaling_factor
-        if vae.config.shift_factor is not None:
-            raw = raw + vae.config.shift_factor
+        config = vae.config
+        raw = latents.to(device=vae.device, dtype=vae.dtype)
+        if config.latents_mean is not None and config.latents_std is not None:
+            raw = raw * _per_channel(config.latents_std, raw) / config.scaling_factor
+            raw = raw + _per_channel(config.latents_mean, raw)
+        else:
+            raw = raw / config.scaling_factor
+        if config.shift_factor is not None:
+            raw = raw + config.shift_factor
         image: Tensor = vae.decode(raw, return_dict=False)[0]
         return image
 
@@ -132,5 +139,15 @@ class AutoencoderKLCodec(AbstractCodec):
         config = self.vae.config
         if config.shift_factor is not None:
             latents = latents - config.shift_factor
+        if config.latents_mean is not None and config.latents_std is not None:
+            mean = _per_channel(config.latents_mean, latents)
+            std = _per_channel(config.latents_std, latents)
+            normed: Tensor = (latents - mean) * config.scaling_factor / std
+            return normed
         scaled: Tensor = config.scaling_factor * latents
         return scaled
+
+
+def _per_channel(values: Sequence[float], like: Tensor) -> Tensor:
+    """Gives a number for each channel, ``1 c 1 1``."""
+    return torch.tensor(values).view(1, -1, 1, 1).to(like.device, like.dtype)

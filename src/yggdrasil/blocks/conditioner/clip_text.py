@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-from diffusers.loaders import TextualInversionLoaderMixin
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from yggdrasil.blocks.checks import check_count
+from yggdrasil.blocks.clip_tokens import as_texts, pad_tokens, spell_out, tokenize
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import PromptEmbeds, Prompts
@@ -21,8 +19,6 @@ from yggdrasil.core.roles import AbstractConditioner
 from yggdrasil.core.values import Conditioning, ConditioningValue
 
 __all__ = ["CLIPTextConditioner"]
-
-_log = logging.getLogger(__name__)
 
 
 @register_block("conditioner/clip_text")
@@ -54,7 +50,7 @@ class CLIPTextConditioner(AbstractConditioner):
         Raises:
             InputError: There is no prompt.
         """
-        ids, mask = self._tokenize(_texts("prompt", prompt))
+        ids, mask = tokenize(self.tokenizer, as_texts("prompt", prompt))
         return _conditioning(self._embed(ids, mask, clip_skip), num_images_per_prompt)
 
     @op
@@ -80,7 +76,7 @@ class CLIPTextConditioner(AbstractConditioner):
                 f"num_images_per_prompt is {num_images_per_prompt}, which does not divide the "
                 f"positive conditioning's batch of {positive.batch}: give both the same."
             )
-        texts = _texts("negative_prompt", negative_prompt)
+        texts = as_texts("negative_prompt", negative_prompt)
         if isinstance(negative_prompt, str):
             texts = texts * prompts
         elif len(texts) != prompts:
@@ -89,7 +85,7 @@ class CLIPTextConditioner(AbstractConditioner):
                 "all, or one for each."
             )
         tokens = positive.tensors["encoder_hidden_states"].shape[1]
-        inputs = self._pad(self._spell_out(texts), tokens)
+        inputs = pad_tokens(self.tokenizer, spell_out(self.tokenizer, texts), tokens)
         # Diffusers skips layers for the positive prompt only.
         embeds = self._embed(inputs["input_ids"], inputs["attention_mask"], None)
         return _conditioning(embeds, num_images_per_prompt)
@@ -131,7 +127,7 @@ class CLIPTextConditioner(AbstractConditioner):
             check_count("num_images_per_prompt", known["num_images_per_prompt"])
         for name in ("prompt", "negative_prompt"):
             if name in known:
-                _texts(name, known[name])
+                as_texts(name, known[name])
         skip = known.get("clip_skip")
         if skip is not None:
             check_count("clip_skip", skip, least=0)
@@ -141,32 +137,6 @@ class CLIPTextConditioner(AbstractConditioner):
                     f"clip_skip is {skip}, but the text encoder has {layers} layers: give at most "
                     f"clip_skip={layers}."
                 )
-
-    def _tokenize(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """Gives ids and attention mask, ``b tokens``, and says so when a prompt was too long."""
-        texts = self._spell_out(texts)
-        longest = self.tokenizer.model_max_length
-        inputs = self._pad(texts, longest)
-        ids: Tensor = inputs["input_ids"]
-        whole = self.tokenizer(texts, padding="longest", return_tensors="pt")["input_ids"]
-        if whole.shape[-1] >= ids.shape[-1] and not torch.equal(ids, whole):
-            lost = self.tokenizer.batch_decode(whole[:, longest - 1 : -1])
-            _log.warning("CLIP reads %d tokens; this was cut off the prompt: %s", longest, lost)
-        return ids, inputs["attention_mask"]
-
-    def _spell_out(self, texts: list[str]) -> list[str]:
-        """Writes all the tokens of an embedding that was learnt as several vectors.
-
-        Diffusers adds such an embedding as ``<cat>``, ``<cat>_1``, ...; a prompt says ``<cat>``.
-        """
-        spelt: list[str] = TextualInversionLoaderMixin().maybe_convert_prompt(texts, self.tokenizer)
-        return spelt
-
-    def _pad(self, texts: list[str], tokens: int) -> Mapping[str, Tensor]:
-        padded: Mapping[str, Tensor] = self.tokenizer(
-            texts, padding="max_length", max_length=tokens, truncation=True, return_tensors="pt"
-        )
-        return padded
 
     def _embed(self, ids: Tensor, mask: Tensor, clip_skip: int | None) -> Tensor:
         """Runs the encoder: ids ``b tokens`` to hidden states ``b tokens width``."""
@@ -201,24 +171,6 @@ class CLIPTextConditioner(AbstractConditioner):
             device=embeds.device if device is None else device,
             dtype=embeds.dtype if dtype is None else dtype,
         )
-
-
-def _texts(name: str, prompts: object) -> list[str]:
-    """Gives prompts as a list.
-
-    Raises:
-        InputError: There is none, or something is no text.
-    """
-    texts: object = [prompts] if isinstance(prompts, str) else prompts
-    if (
-        not isinstance(texts, Sequence)
-        or not texts
-        or not all(isinstance(text, str) for text in texts)
-    ):
-        raise InputError(
-            f"{name} is {prompts!r}: give a text, or a list with one for each picture."
-        )
-    return list(texts)
 
 
 def _conditioning(embeds: Tensor, copies: int) -> ConditioningValue:

@@ -25,12 +25,19 @@ class Schedule:
         timesteps: The timesteps themselves, falling.
         sigmas: The noise levels themselves, falling.
         strength: How much of the schedule to run, from its end; None for all, from pure noise.
+        begin: Where in training's schedule to begin, 0 (noise) to 1, in the place of a strength.
+        end: Where in it to end.
+        begin_index: Where a scheduler that counts its steps is told to begin, where all of the
+            schedule is run; None leaves it to find its place.
     """
 
     num_inference_steps: int | None
     timesteps: Sequence[int] | None = None
     sigmas: Sequence[float] | None = None
     strength: float | None = None
+    begin: float | None = None
+    end: float | None = None
+    begin_index: int | None = None
 
     def check(self, name: str, accepts: frozenset[str]) -> None:
         """Refuses what cannot be, as far as it is seen without the scheduler.
@@ -59,6 +66,17 @@ class Schedule:
             check_count("num_inference_steps", self.num_inference_steps)
         if self.strength is not None:
             check_range("strength", self.strength, 0.0, 1.0)
+        self._check_share()
+
+    def _check_share(self) -> None:
+        for word, value in (("denoising_start", self.begin), ("denoising_end", self.end)):
+            if value is not None:
+                check_range(word, value, 0.0, 1.0)
+        if self.begin is not None and self.end is not None and self.begin >= self.end:
+            raise InputError(
+                f"denoising_start is {self.begin} and denoising_end {self.end}: give a smaller "
+                "start."
+            )
 
     def set_on(self, scheduler: Scheduler, device: torch.device) -> Tensor:
         """Sets a scheduler's timesteps and cuts them by the strength.
@@ -77,21 +95,46 @@ class Schedule:
             steps = self._set_steps(scheduler, device)
         except ValueError as error:
             raise InputError(f"{type(scheduler).__name__} refuses the schedule: {error}") from error
-        timesteps = scheduler.timesteps
+        return self._until_end(scheduler, self._from_begin(scheduler, steps))
+
+    def _from_begin(self, scheduler: Scheduler, steps: int) -> Tensor:
+        """Cuts off what lies before the beginning."""
+        timesteps: Tensor = scheduler.timesteps
+        if self.begin is not None and 0.0 < self.begin < 1.0:
+            # As ``get_timesteps`` of Diffusers' StableDiffusionXLImg2ImgPipeline counts them.
+            left = int((timesteps < _cutoff(scheduler, self.begin)).sum())
+            if scheduler.order == 2 and left % 2 == 0:
+                left += 1  # an even number would begin in the middle of a step
+            return self._told(scheduler, len(timesteps) - left)
         if self.strength is None:
-            return timesteps
+            return timesteps if self.begin_index is None else self._told(scheduler, 0)
         left = min(int(steps * self.strength), steps)
         if left < 1:
             raise InputError(
                 f"strength is {self.strength}, which leaves none of {steps} steps: give at least "
                 f"strength={1 / steps:.3g}, or more steps."
             )
-        begin = (steps - left) * scheduler.order
-        # Schedulers that count their steps are told where to begin; the others go by timesteps.
+        return self._told(scheduler, (steps - left) * scheduler.order)
+
+    def _told(self, scheduler: Scheduler, begin: int) -> Tensor:
+        """Tells schedulers that count their steps where to begin; the others go by timesteps."""
         set_begin_index = getattr(scheduler, "set_begin_index", None)
         if set_begin_index is not None:
             set_begin_index(begin)
-        return timesteps[begin:]
+        timesteps: Tensor = scheduler.timesteps[begin:]
+        return timesteps
+
+    def _until_end(self, scheduler: Scheduler, timesteps: Tensor) -> Tensor:
+        """Cuts off what lies behind the end."""
+        if self.end is None or not 0.0 < self.end < 1.0:
+            return timesteps
+        kept = timesteps[: int((timesteps >= _cutoff(scheduler, self.end)).sum())]
+        if not len(kept):
+            raise InputError(
+                f"denoising_end is {self.end}, before the first of the steps: give a greater one, "
+                "or more steps."
+            )
+        return kept
 
     def _set_steps(self, scheduler: Scheduler, device: torch.device) -> int:
         """Gives how many steps the whole schedule has, as Diffusers counts them."""
@@ -104,3 +147,9 @@ class Schedule:
             scheduler.set_timesteps(self.num_inference_steps, device=device)
             return self.num_inference_steps
         return len(scheduler.timesteps)
+
+
+def _cutoff(scheduler: Scheduler, share: float) -> int:
+    """Gives the timestep of training at a share of its schedule, counted from noise."""
+    count: int = scheduler.config.num_train_timesteps
+    return round(count - share * count)

@@ -154,6 +154,8 @@ class ScheduledSolver(AbstractSolver):
         sigmas: list[float] | None = None,
         strength: float | None = None,
         full_strength: Literal["noised", "noise"] = "noised",
+        end: float | None = None,
+        begin_index: int | None = None,
     ) -> SolverState:
         """Makes the first state.
 
@@ -167,6 +169,9 @@ class ScheduledSolver(AbstractSolver):
                 noise and runs all of it.
             full_strength: What strength 1 begins with: ``noised`` latents, or nothing but
                 ``noise``, scaled, as inpainting does, which then needs no latents.
+            end: Where in training's schedule to end, 0 (noise) to 1, for another model to go on.
+            begin_index: What a scheduler that counts its steps is told to begin at; some find
+                another place where a schedule visits a timestep twice.
 
         Raises:
             InputError: A value cannot be right, or latents and strength do not go together.
@@ -176,6 +181,8 @@ class ScheduledSolver(AbstractSolver):
             timesteps=timesteps,
             sigmas=sigmas,
             strength=strength,
+            end=end,
+            begin_index=begin_index,
         )
         schedule.check(self._name(), self.schedules())
         check_choice("full_strength", full_strength, _FULL_STRENGTH)
@@ -199,6 +206,41 @@ class ScheduledSolver(AbstractSolver):
             self._check_noising()
             latents = noised(scheduler, init_latents, noise, visited[:1].repeat(len(noise)))
         return self._first_state(latents, visited, scheduler)
+
+    @op
+    def resume(
+        self,
+        init_latents: Latents,
+        begin: float,
+        num_inference_steps: int = _STEPS,
+        timesteps: list[int] | None = None,
+        sigmas: list[float] | None = None,
+        end: float | None = None,
+    ) -> SolverState:
+        """Makes a first state in the middle of the schedule, where another model has ended.
+
+        Args:
+            init_latents: Latents ``b c h w``, as noisy as they are to be there.
+            begin: Where in training's schedule they are, 0 (noise) to 1.
+            num_inference_steps: How many steps the whole schedule has.
+            timesteps: The schedule itself, in the place of their number.
+            sigmas: The schedule itself as noise levels.
+            end: Where in training's schedule to end.
+
+        Raises:
+            InputError: A value cannot be right.
+        """
+        schedule = Schedule(
+            num_inference_steps=num_inference_steps,
+            timesteps=timesteps,
+            sigmas=sigmas,
+            begin=begin,
+            end=end,
+        )
+        schedule.check(self._name(), self.schedules())
+        scheduler = self._open(self._prepare().record)
+        visited = schedule.set_on(scheduler, init_latents.device)
+        return self._first_state(init_latents, visited, scheduler)
 
     @op
     def corrupt(self, latents: Latents, noise: Noise, timestep: Timestep) -> ModelInput:
@@ -256,7 +298,7 @@ class ScheduledSolver(AbstractSolver):
         """
         if op == "renoise":
             self._check_noising()
-        if op != "start":
+        if op not in ("start", "resume"):
             return
         if "full_strength" in known:
             check_choice("full_strength", known["full_strength"], _FULL_STRENGTH)
@@ -265,6 +307,9 @@ class ScheduledSolver(AbstractSolver):
             timesteps=known.get("timesteps"),
             sigmas=known.get("sigmas"),
             strength=known.get("strength"),
+            begin=known.get("begin"),
+            end=known.get("end"),
+            begin_index=known.get("begin_index"),
         )
         schedule.check(self._name(), self.schedules())
         schedule.set_on(self._open(self._prepare().record), torch.device("cpu"))
@@ -357,7 +402,7 @@ class ScheduledSolver(AbstractSolver):
 @functools.cache
 def _scheduler_class(cls: type[ScheduledSolver]) -> type:
     # Asked for at every step, and finding a class's slots walks all of its attributes.
-    found = cls.slots()["scheduler"].cls
+    found = cls.declared_slots()["scheduler"].cls
     # Diffusers' stand-in for a class that it cannot import names what the class needs.
     needs = getattr(found, "_backends", ())
     lacking = " ".join(name for name in needs if importlib.util.find_spec(name) is None)

@@ -21,6 +21,7 @@ class Scheduler(Protocol):
 
     order: int
     timesteps: Tensor
+    config: Any
 
     def set_timesteps(self, num_inference_steps: int = ..., **further: object) -> None:
         """Makes the schedule of a run."""

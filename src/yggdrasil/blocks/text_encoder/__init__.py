@@ -1,0 +1,1 @@
+"""Text encoders, of which a family has several."""

@@ -1,0 +1,55 @@
+"""Which prompt each of several text encoders reads."""
+
+from __future__ import annotations
+
+from yggdrasil.blocks.clip_tokens import as_texts
+from yggdrasil.core.errors import InputError
+from yggdrasil.core.kinds import Prompts
+
+__all__ = ["negative_texts", "own_texts"]
+
+
+def own_texts(name: str, prompt: Prompts, own: Prompts | None) -> list[str]:
+    """Gives the prompts of an encoder: its own, or those for all.
+
+    Args:
+        name: Of the input, for messages.
+        prompt: For all encoders.
+        own: For this one; an empty text is none, as in Diffusers.
+
+    Raises:
+        InputError: There is no prompt, or not as many of its own as for all.
+    """
+    texts = as_texts(name, prompt)
+    if not own:
+        return texts
+    mine = as_texts(f"{name} of one encoder", own)
+    if len(mine) != len(texts):
+        raise InputError(
+            f"One text encoder is given {len(mine)} texts of its own and {name} has {len(texts)}: "
+            "give as many, or leave its own out."
+        )
+    return mine
+
+
+def negative_texts(prompt: Prompts, own: Prompts | None, count: int) -> list[str]:
+    """Gives the negative prompts of an encoder, one for each prompt.
+
+    Args:
+        prompt: For all encoders.
+        own: For this one; an empty text is none, as in Diffusers.
+        count: How many prompts there are.
+
+    Raises:
+        InputError: There are not as many as prompts.
+    """
+    chosen = own or prompt
+    texts = as_texts("negative_prompt", chosen)
+    if isinstance(chosen, str):
+        return texts * count
+    if len(texts) != count:
+        raise InputError(
+            f"negative_prompt has {len(texts)} texts for {count} prompts: give one text for all, "
+            "or one for each."
+        )
+    return texts
