@@ -33,6 +33,7 @@ __all__ = [
     "Prompts",
     "Residuals",
     "Timestep",
+    "TokenCount",
 ]
 
 T = TypeVar("T")
@@ -92,6 +93,9 @@ Latents = Annotated[Tensor, Kind("latents", "b c h w")]
 
 Noise = Annotated[Tensor, Kind("noise", "b c h w")]
 """Standard normal noise in the shape of the latents."""
+
+TokenCount = Annotated[int, Kind("token_count")]
+"""How many tokens a backbone makes of a picture's latents."""
 
 Channels = Annotated[Tensor, Kind("channels", "b c h w")]
 """What a backbone reads beside the latents, joined to them along the channel axis."""

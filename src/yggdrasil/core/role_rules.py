@@ -98,6 +98,7 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("solver.resume.init_latents", ("$init_latents", "codec.sample")),
     Rule("solver.resume.begin", ("$denoising_start",)),
     Rule("solver.resume.end", ("$denoising_end",)),
+    Rule("solver.start.tokens", ("layout.tokens",)),
     Rule("solver.start.end", ("$denoising_end",)),
     Rule(
         "solver.tick.state",

@@ -215,5 +215,5 @@ def test_clip_skip_is_checked_before_weights_load():
 
 
 def test_slots():
-    assert list(type(block()).slots()) == ["tokenizer", "text_encoder"]
+    assert list(block().slots()) == ["tokenizer", "text_encoder"]
     assert type(block()).slots()["text_encoder"].cls is CLIPTextModel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from yggdrasil.blocks.checks import check_count, check_range
 from yggdrasil.blocks.solver.shell import Scheduler
+from yggdrasil.blocks.solver.shift import shift_of
 from yggdrasil.core.errors import InputError
 
 __all__ = ["Schedule"]
@@ -29,6 +31,12 @@ class Schedule:
         end: Where in it to end.
         begin_index: Where a scheduler that counts its steps is told to begin, where all of the
             schedule is run; None leaves it to find its place.
+        whole_steps: Whether strength times the number of steps is rounded down before it is counted
+            from the end; else what is left before it is.
+        linear_sigmas: Whether the noise levels fall evenly from 1 where nobody gives them, as FLUX
+            has them.
+        mu: How far a flow's schedule is shifted, for schedulers that are told.
+        tokens: How many tokens the latents make, which says the shift where ``mu`` does not.
     """
 
     num_inference_steps: int | None
@@ -38,6 +46,10 @@ class Schedule:
     begin: float | None = None
     end: float | None = None
     begin_index: int | None = None
+    whole_steps: bool = True
+    linear_sigmas: bool = False
+    mu: float | None = None
+    tokens: int | None = None
 
     def check(self, name: str, accepts: frozenset[str]) -> None:
         """Refuses what cannot be, as far as it is seen without the scheduler.
@@ -108,7 +120,8 @@ class Schedule:
             return self._told(scheduler, len(timesteps) - left)
         if self.strength is None:
             return timesteps if self.begin_index is None else self._told(scheduler, 0)
-        left = min(int(steps * self.strength), steps)
+        kept = min(steps * self.strength, steps)
+        left = int(kept) if self.whole_steps else steps - int(steps - kept)
         if left < 1:
             raise InputError(
                 f"strength is {self.strength}, which leaves none of {steps} steps: give at least "
@@ -136,15 +149,27 @@ class Schedule:
             )
         return kept
 
+    def _shift(self, scheduler: Scheduler) -> dict[str, Any]:
+        if self.mu is not None:
+            return {"mu": self.mu}
+        if not scheduler.config.get("use_dynamic_shifting"):
+            return {}
+        return {"mu": shift_of(scheduler.config, self.tokens)}
+
     def _set_steps(self, scheduler: Scheduler, device: torch.device) -> int:
         """Gives how many steps the whole schedule has, as Diffusers counts them."""
+        further = self._shift(scheduler)
+        sigmas = self.sigmas
+        if sigmas is None and self.linear_sigmas and self.num_inference_steps is not None:
+            count = self.num_inference_steps
+            sigmas = np.linspace(1.0, 1 / count, count).tolist()
         if self.timesteps is not None:
-            scheduler.set_timesteps(timesteps=list(self.timesteps), device=device)
-        elif self.sigmas is not None:
+            scheduler.set_timesteps(timesteps=list(self.timesteps), device=device, **further)
+        elif sigmas is not None:
             # An array, since some schedulers calculate with it as it is.
-            scheduler.set_timesteps(sigmas=np.asarray(self.sigmas), device=device)
+            scheduler.set_timesteps(sigmas=np.asarray(sigmas), device=device, **further)
         elif self.num_inference_steps is not None:
-            scheduler.set_timesteps(self.num_inference_steps, device=device)
+            scheduler.set_timesteps(self.num_inference_steps, device=device, **further)
             return self.num_inference_steps
         return len(scheduler.timesteps)
 

@@ -29,7 +29,7 @@ from yggdrasil.blocks.solver.shell import (
 from yggdrasil.blocks.solver.training_form import FlowForm, TrainingForm, VariancePreservingForm
 from yggdrasil.core.component import Component, ComponentSource
 from yggdrasil.core.errors import ConfigError, InputError, nearest
-from yggdrasil.core.kinds import Latents, Noise, Timestep
+from yggdrasil.core.kinds import Latents, Noise, Timestep, TokenCount
 from yggdrasil.core.ports import op
 from yggdrasil.core.roles import AbstractSolver
 from yggdrasil.core.values import (
@@ -156,6 +156,10 @@ class ScheduledSolver(AbstractSolver):
         full_strength: Literal["noised", "noise"] = "noised",
         end: float | None = None,
         begin_index: int | None = None,
+        whole_steps: bool = True,  # noqa: FBT001, FBT002 - a port
+        linear_sigmas: bool = False,  # noqa: FBT001, FBT002 - a port
+        mu: float | None = None,
+        tokens: TokenCount | None = None,
     ) -> SolverState:
         """Makes the first state.
 
@@ -172,6 +176,11 @@ class ScheduledSolver(AbstractSolver):
             end: Where in training's schedule to end, 0 (noise) to 1, for another model to go on.
             begin_index: What a scheduler that counts its steps is told to begin at; some find
                 another place where a schedule visits a timestep twice.
+            whole_steps: Whether strength times the number of steps is rounded down before it is
+                counted from the end; else what is left before it is.
+            linear_sigmas: Whether noise levels fall evenly from 1 unless they are given.
+            mu: How far a flow's schedule is shifted; told by ``tokens`` unless given.
+            tokens: How many tokens the latents make.
 
         Raises:
             InputError: A value cannot be right, or latents and strength do not go together.
@@ -183,6 +192,10 @@ class ScheduledSolver(AbstractSolver):
             strength=strength,
             end=end,
             begin_index=begin_index,
+            whole_steps=whole_steps,
+            linear_sigmas=linear_sigmas,
+            mu=mu,
+            tokens=tokens,
         )
         schedule.check(self._name(), self.schedules())
         check_choice("full_strength", full_strength, _FULL_STRENGTH)
@@ -310,6 +323,9 @@ class ScheduledSolver(AbstractSolver):
             begin=known.get("begin"),
             end=known.get("end"),
             begin_index=known.get("begin_index"),
+            whole_steps=known.get("whole_steps", True),
+            linear_sigmas=known.get("linear_sigmas", False),
+            mu=known.get("mu"),
         )
         schedule.check(self._name(), self.schedules())
         schedule.set_on(self._open(self._prepare().record), torch.device("cpu"))
