@@ -17,6 +17,7 @@ from yggdrasil.core.component import Component
 from yggdrasil.core.errors import ConfigError, ModelError, nearest
 from yggdrasil.hub.integrity import check_vocabulary, check_weights, read_json
 from yggdrasil.hub.loading import LOADING, REFUSALS, config_names, put_right, refuse_lost, settle
+from yggdrasil.hub.named_code import find_named_code, refuse_code_in_folder
 from yggdrasil.hub.needs import component_files
 from yggdrasil.hub.repairs import Repair, repaired_values
 from yggdrasil.hub.snapshot import Snapshot
@@ -127,6 +128,7 @@ class FolderSource:
             there = self.snapshot.in_folder(slot.folder)
             self.snapshot.fetch(f"{slot.folder}/{n}" for n in _CONFIG_NAMES if n in there)
         folder = self._folder(slot)
+        refuse_code_in_folder(folder)
         for name in _CONFIG_NAMES:
             if (folder / name).is_file():
                 return read_json(folder / name)
@@ -192,12 +194,23 @@ def fetch_together(wanted: Iterable[tuple[FolderSource, Component[Any]]]) -> Non
         wanted: The components, of which those on this machine are passed over.
 
     Raises:
-        ModelError: A model lacks files, before any is fetched; or the hub does not give them.
+        ModelError: A model lacks files, before any is fetched, or names code, before weights are;
+            or the hub does not give them.
     """
-    files: dict[Snapshot, list[str]] = {}
+    models: dict[Snapshot, list[tuple[FolderSource, Component[Any]]]] = {}
     for source, slot in wanted:
         if source.snapshot is not None:
-            files.setdefault(source.snapshot, []).extend(source.remote_files(slot))
+            models.setdefault(source.snapshot, []).append((source, slot))
+    files = {
+        snapshot: [name for source, slot in parts for name in source.remote_files(slot)]
+        for snapshot, parts in models.items()
+    }
+    # The texts first, so that no weights are fetched for a model that is refused.
+    for snapshot, parts in models.items():
+        texts = [name for name in files[snapshot] if name.endswith("config.json")]
+        snapshot.fetch(texts, then=files[snapshot])
+        for source, slot in parts:
+            source.config(slot)
     for snapshot, names in files.items():
         snapshot.fetch(names)
 
@@ -241,9 +254,13 @@ class FreshSource:
         """Checks the names in the configuration without making anything.
 
         Raises:
-            ConfigError: The class knows no such value, which it would pass over in silence.
+            ConfigError: The class knows no such value, which it would pass over in silence, or the
+                value names code.
         """
         cls: type = slot.cls
+        found = find_named_code(self.values)
+        if found is not None:
+            raise ConfigError(found.refused(f"The configuration of {cls.__name__}"))
         for name in self.values:
             known = config_names(cls)
             if name not in known and not name.startswith("_"):

@@ -11,6 +11,7 @@ from yggdrasil.core.errors import ModelError
 from yggdrasil.hub.access import HubOptions
 from yggdrasil.hub.integrity import check_vocabulary
 from yggdrasil.hub.loading import LOADING, REFUSALS
+from yggdrasil.hub.named_code import refuse_code_in_folder
 from yggdrasil.hub.snapshot import Snapshot, open_snapshot
 
 __all__ = ["VocabularySource"]
@@ -73,6 +74,7 @@ class VocabularySource:
             snapshot = open_snapshot(
                 self.model, first, also=(*others, *_SETTINGS), options=self.options
             )
+            refuse_code_in_folder(snapshot.root)
             check_vocabulary(snapshot.root, parts)
         except ModelError as error:
             raise ModelError(
