@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -51,8 +52,12 @@ class CheckpointSource:
     configs: FolderSource
     shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
 
-    def load(self, slot: Component[Any]) -> object:
-        """Loads the component in float32 through Diffusers' converter, or gives the one before.
+    def load(self, slot: Component[Any], dtype: torch.dtype | None = None) -> object:
+        """Loads the component through Diffusers' converter, or gives the one before.
+
+        Args:
+            slot: Where it is wanted.
+            dtype: Of its weights; float32, whatever the file holds, if None.
 
         Raises:
             ModelError: The file is damaged, or its tensors do not fit the configuration.
@@ -60,7 +65,7 @@ class CheckpointSource:
         key = (slot.folder, slot.cls)
         with LOADING:
             if key not in self.shared:
-                self.shared[key] = self._load(slot)
+                self.shared[key] = self._load(slot, dtype or torch.float32)
             return self.shared[key]
 
     def config(self, slot: Component[Any]) -> Mapping[str, Any]:
@@ -80,13 +85,14 @@ class CheckpointSource:
         """Gives the file."""
         return {"pretrained": str(self.path)}
 
-    def _load(self, slot: Component[Any]) -> object:
+    def _load(self, slot: Component[Any], dtype: torch.dtype) -> object:
         self.check(slot)
         try:
             with safe_open(self.path, framework="pt") as file:
                 names = [name for name in file.keys() if name.startswith(self.prefix)]  # noqa: SIM118 - no mapping
                 tensors = {name: file.get_tensor(name) for name in names}
-            loaded = convert(slot.cls, tensors, self.config(slot), self.configs.root / slot.folder)
+            folder = self.configs.root / slot.folder
+            loaded = convert(slot.cls, tensors, self.config(slot), folder, dtype)
         except (*REFUSALS, OSError, SafetensorError) as error:
             raise ModelError(
                 f"{self.path} cannot be loaded as {slot.cls.__name__} with the configuration in "

@@ -65,8 +65,12 @@ class FolderSource:
     snapshot: Snapshot | None = None
     class_name: str | None = None
 
-    def load(self, slot: Component[Any]) -> object:
-        """Loads the component in float32 from safetensors, or gives the one loaded before.
+    def load(self, slot: Component[Any], dtype: torch.dtype | None = None) -> object:
+        """Loads the component from safetensors, or gives the one loaded before.
+
+        Args:
+            slot: Where it is wanted.
+            dtype: Of a model's weights; float32, whatever the file holds, if None.
 
         Raises:
             ModelError: Files are missing or damaged, or do not fit the class.
@@ -74,7 +78,7 @@ class FolderSource:
         key = (slot.folder, slot.cls)
         with LOADING:
             if key not in self.shared:
-                self.shared[key] = self._load(slot)
+                self.shared[key] = self._load(slot, dtype or torch.float32)
             return self.shared[key]
 
     def config(self, slot: Component[Any]) -> Mapping[str, Any]:
@@ -159,12 +163,12 @@ class FolderSource:
             )
         return folder
 
-    def _load(self, slot: Component[Any]) -> object:
+    def _load(self, slot: Component[Any], dtype: torch.dtype) -> object:
         self.check(slot)
         options: dict[str, Any] = {"local_files_only": True}
         if issubclass(slot.cls, nn.Module):
             # Without a dtype transformers keeps that of the file and Diffusers takes float32.
-            options |= {"torch_dtype": torch.float32, "use_safetensors": True}
+            options |= {"torch_dtype": dtype, "use_safetensors": True}
             options |= {"variant": self.variant, "output_loading_info": True}
         if not hasattr(slot.cls, "load_config"):  # a transformers class calls it dtype
             options = {("dtype" if k == "torch_dtype" else k): v for k, v in options.items()}
@@ -230,8 +234,12 @@ class FreshSource:
     seed: int = 0
     zero: tuple[str, ...] = ()
 
-    def load(self, slot: Component[Any]) -> object:
+    def load(self, slot: Component[Any], dtype: torch.dtype | None = None) -> object:
         """Makes the component; the global random state is left as it was.
+
+        Args:
+            slot: Where it is wanted.
+            dtype: That a model is put in, after its weights were drawn in float32.
 
         Raises:
             ConfigError: The configuration does not fit the class, or no layer is named as one that
@@ -248,7 +256,7 @@ class FreshSource:
                 ) from error
         for ending in self.zero:
             _zero_layers(value, ending)
-        return value
+        return value.to(dtype=dtype) if isinstance(value, nn.Module) else value
 
     def check(self, slot: Component[Any]) -> None:
         """Checks the names in the configuration without making anything.

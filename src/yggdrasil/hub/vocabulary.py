@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import ModelError
 from yggdrasil.hub.access import HubOptions
@@ -37,7 +39,7 @@ class VocabularySource:
     options: HubOptions
     loaded: dict[type, object] = field(default_factory=dict, repr=False)
 
-    def load(self, slot: Component[Any]) -> object:
+    def load(self, slot: Component[Any], dtype: torch.dtype | None = None) -> object:
         """Loads the tokenizer, or gives the one loaded before.
 
         Raises:

@@ -31,7 +31,7 @@ from yggdrasil.pipelines.models import (
     use_solver,
 )
 from yggdrasil.pipelines.notices import warn_of_left_out, warn_of_unread
-from yggdrasil.pipelines.opening import Options, overlay, sort_options
+from yggdrasil.pipelines.opening import Options, one_dtype, overlay, sort_options
 from yggdrasil.pipelines.progress import ProgressBar
 from yggdrasil.pipelines.result import GenerationResult
 from yggdrasil.pipelines.saving import save_pipeline
@@ -92,7 +92,7 @@ class InferencePipeline:
         *,
         pretrained: str | os.PathLike[str] | None = None,
         solver: str | None = None,
-        torch_dtype: torch.dtype | None = None,
+        dtype: torch.dtype | None = None,
         **options: Any,
     ) -> Self:
         """Makes a pipeline of a family, or of one of its tasks.
@@ -102,7 +102,7 @@ class InferencePipeline:
                 (``sd15_img2img``).
             pretrained: As for ``from_pretrained``; the model in the box with a notice unless given.
             solver: A solver in place of the model's own, such as ``solver/euler``.
-            torch_dtype: Of the weights; float32 unless given.
+            dtype: Of the weights; float32 unless given. ``torch_dtype`` says the same.
             **options: As for ``from_pretrained``.
 
         Raises:
@@ -110,9 +110,10 @@ class InferencePipeline:
             ModelError: The model is not there, or its files are missing or damaged.
         """
         graph, task = resolve_template(name)
+        dtype = one_dtype(dtype, options)
         given = sort_options(options, cls.__init__)
         model = locate(pretrained, **given.where) if pretrained is not None else fallback(name)
-        return cls._open(graph, task, model, solver, torch_dtype, given)
+        return cls._open(graph, task, model, solver, dtype, given)
 
     @classmethod
     def from_pretrained(
@@ -121,7 +122,7 @@ class InferencePipeline:
         *,
         task: str | None = None,
         solver: str | None = None,
-        torch_dtype: torch.dtype | None = None,
+        dtype: torch.dtype | None = None,
         revision: str | None = None,
         variant: str | None = None,
         **options: Any,
@@ -136,7 +137,7 @@ class InferencePipeline:
                 ``from_single_file`` takes.
             task: A task in place of choosing by each call's arguments.
             solver: A solver in place of the model's own, such as ``solver/euler``.
-            torch_dtype: Of the weights; float32 unless given.
+            dtype: Of the weights; float32 unless given. ``torch_dtype`` says the same.
             revision: A branch, tag or commit on the hub.
             variant: A variant of the weights, such as ``fp16``.
             **options: As for the constructor; ``subfolder``, ``token``, ``cache_dir`` and
@@ -147,9 +148,10 @@ class InferencePipeline:
             ModelError: The model is not there, damaged, or of a family without a template.
             ConfigError: An option is unknown.
         """
+        dtype = one_dtype(dtype, options)
         given = sort_options(options, cls.__init__)
         library = locate(model, revision=revision, variant=variant, **given.where)
-        return cls._open(graph_of(library), task, library, solver, torch_dtype, given)
+        return cls._open(graph_of(library), task, library, solver, dtype, given)
 
     @classmethod
     def from_single_file(
@@ -160,7 +162,7 @@ class InferencePipeline:
         prediction_type: str | None = None,
         task: str | None = None,
         solver: str | None = None,
-        torch_dtype: torch.dtype | None = None,
+        dtype: torch.dtype | None = None,
         **options: Any,
     ) -> Self:
         """Makes a pipeline of a whole model in one safetensors file.
@@ -173,18 +175,19 @@ class InferencePipeline:
                 its family says unless given.
             task: As for ``from_pretrained``.
             solver: As for ``from_pretrained``.
-            torch_dtype: As for ``from_pretrained``.
+            dtype: As for ``from_pretrained``.
             **options: As for ``from_pretrained``.
 
         Raises:
             ModelError: The file is missing, damaged, pickled, or of a family that is not known.
             ConfigError: An option is unknown.
         """
+        dtype = one_dtype(dtype, options)
         given = sort_options(options, cls.__init__)
         library = locate_checkpoint(
             file, config=config, prediction_type=prediction_type, **given.where
         )
-        return cls._open(graph_of(library), task, library, solver, torch_dtype, given)
+        return cls._open(graph_of(library), task, library, solver, dtype, given)
 
     @classmethod
     def from_diffusers(cls, pipe: Any, **options: Any) -> Self:
@@ -392,7 +395,8 @@ class InferencePipeline:
         fill(self.graph, self._library)
         if self._placement != (None, None):
             for _, block in blocks_of(self.graph):
-                block.place(*self._placement)
+                if block.placement != self._placement:
+                    block.place(*self._placement)
         self._filled_version = self.graph.version
 
     def _prepare(
