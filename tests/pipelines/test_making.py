@@ -471,7 +471,7 @@ def test_a_dtype_goes_by_both_of_its_names(tiny_folder, given):
     [
         ({"dtype": torch.float16, "torch_dtype": torch.bfloat16},
          r"dtype is torch\.float16 and torch_dtype, its older name, torch\.bfloat16: give one\."),
-        ({"torch_dtype": "flaot16"}, r"torch_dtype is 'flaot16', .*Did you mean 'float16' or .*Give"),
+        ({"torch_dtype": "flaot16"}, r"torch_dtype is 'flaot16', .*mean 'float16' or .*Give"),
         ({"dtype": torch.int8}, r"dtype is torch\.int8, which is no dtype of weights"),
     ],
 )  # fmt: skip
