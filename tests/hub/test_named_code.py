@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import torch
 from diffusers import UNet2DConditionModel
 from huggingface_hub import constants
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -215,3 +216,16 @@ def test_a_vocabulary_of_another_model_is_refused(hub, model):
     source = VocabularySource("org/words", {}, "model.safetensors", HubOptions())
     with pytest.raises(ModelError, match=r"tokenizer_config\.json says auto_map"):
         source.load(slot(CLIPTokenizer, "tokenizer"))
+
+
+def test_a_class_of_ones_own_is_saved_as_what_others_know_it_by(model, tmp_path):
+    class MyUNet(UNet2DConditionModel):
+        """A UNet of the caller's."""
+
+    unet = MyUNet.from_config(UNet2DConditionModel.load_config(model / "unet"))
+    pipe = InferencePipeline.from_pretrained(model, unet=unet)
+    saved = pipe.save_pretrained(tmp_path / "saved")
+    index = json.loads((saved / "model_index.json").read_text())
+    assert index["unet"] == ["diffusers", "UNet2DConditionModel"]
+    again = InferencePipeline.from_pretrained(saved).components["unet"].state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in unet.state_dict().items())

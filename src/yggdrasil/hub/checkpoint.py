@@ -25,7 +25,7 @@ from yggdrasil.hub.checkpoint_families import (
 from yggdrasil.hub.conversion import convert
 from yggdrasil.hub.header import Header, read_header
 from yggdrasil.hub.library import FolderLibrary
-from yggdrasil.hub.loading import LOADING, REFUSALS, refuse_lost, settle
+from yggdrasil.hub.loading import LOADING, REFUSALS, refuse_lost, settle, told
 from yggdrasil.hub.sources import FolderSource
 from yggdrasil.hub.vocabulary import VocabularySource
 
@@ -96,7 +96,7 @@ class CheckpointSource:
         except (*REFUSALS, OSError, SafetensorError) as error:
             raise ModelError(
                 f"{self.path} cannot be loaded as {slot.cls.__name__} with the configuration in "
-                f"{self.configs.root / slot.folder}: {error}"
+                f"{self.configs.root / slot.folder}: {told(error)}"
             ) from error
         refuse_lost(loaded.module, loaded.lost, self.path)
         if loaded.unread:
@@ -199,6 +199,8 @@ def open_checkpoint(
             "safetensors.torch.save_file({k: v for k, v in torch.load(path, weights_only=True)"
             "['state_dict'].items() if hasattr(v, 'contiguous')}, 'model.safetensors')."
         )
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder: from_pretrained reads those, and files too.")
     if not path.is_file():
         near = [each.name for each in path.parent.glob("*.safetensors")]
         raise ModelError(f"There is no file {path}.{nearest(path.name, near, list_others=False)}")

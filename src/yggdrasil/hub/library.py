@@ -89,6 +89,8 @@ class FolderLibrary:
         Raises:
             ModelError: It does not exist, holds no pipeline, or its index names code.
         """
+        if root.is_file():
+            raise ModelError(f"{root} is a file: give the folder that it is in, {root.parent}.")
         if not root.is_dir():
             siblings = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
             raise ModelError(

@@ -16,7 +16,15 @@ from torch import nn
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import ConfigError, ModelError, nearest
 from yggdrasil.hub.integrity import check_vocabulary, check_weights, read_json
-from yggdrasil.hub.loading import LOADING, REFUSALS, config_names, put_right, refuse_lost, settle
+from yggdrasil.hub.loading import (
+    LOADING,
+    REFUSALS,
+    config_names,
+    put_right,
+    refuse_lost,
+    settle,
+    told,
+)
 from yggdrasil.hub.named_code import find_named_code, refuse_code_in_folder
 from yggdrasil.hub.needs import component_files
 from yggdrasil.hub.repairs import Repair, repaired_values
@@ -96,6 +104,7 @@ class FolderSource:
         Raises:
             ModelError: Files are missing or damaged, or the hub does not give them.
         """
+        self.check_class(slot)
         if self.snapshot is not None:
             self.snapshot.fetch(self.remote_files(slot))
         self._written(slot)
@@ -126,6 +135,20 @@ class FolderSource:
         model = str(self.root) if self.snapshot is None else self.snapshot.describe()
         variant = {} if self.variant is None else {"variant": self.variant}
         return {"pretrained": model, **variant}
+
+    def check_class(self, slot: Component[Any]) -> None:
+        """Refuses a model of another class; other texts, such as tokenizers, go by many names.
+
+        Raises:
+            ModelError: The index names one.
+        """
+        known = [cls.__name__ for cls in slot.cls.__mro__]
+        if self.class_name not in (None, *known) and issubclass(slot.cls, nn.Module):
+            raise ModelError(
+                f"{self.root / slot.folder} is a {self.class_name}, as the model's index says, and "
+                f"the graph has a block for {slot.cls.__name__} there. Give "
+                f"{slot.folder}=..., one of that class, or put in a block for the other."
+            )
 
     def _written(self, slot: Component[Any]) -> Mapping[str, Any]:
         if self.snapshot is not None:
@@ -176,7 +199,7 @@ class FolderSource:
             value = slot.cls.from_pretrained(self.root, subfolder=slot.folder, **options)
         except (*REFUSALS, OSError) as error:
             raise ModelError(
-                f"{self.root / slot.folder} cannot be loaded as {slot.cls.__name__}: {error}"
+                f"{self.root / slot.folder} cannot be loaded as {slot.cls.__name__}: {told(error)}"
             ) from error
         component, info = value if isinstance(value, tuple) else (value, None)
         put_right(component, self._repaired(slot, self._written(slot)))
@@ -214,6 +237,7 @@ def fetch_together(wanted: Iterable[tuple[FolderSource, Component[Any]]]) -> Non
         texts = [name for name in files[snapshot] if name.endswith("config.json")]
         snapshot.fetch(texts, then=files[snapshot])
         for source, slot in parts:
+            source.check_class(slot)
             source.config(slot)
     for snapshot, names in files.items():
         snapshot.fetch(names)
@@ -252,7 +276,7 @@ class FreshSource:
                 value = _make(slot.cls, self.values)
             except REFUSALS as error:
                 raise ConfigError(
-                    f"{slot.cls.__name__} cannot be made from its configuration: {error}"
+                    f"{slot.cls.__name__} cannot be made from its configuration: {told(error)}"
                 ) from error
         for ending in self.zero:
             _zero_layers(value, ending)

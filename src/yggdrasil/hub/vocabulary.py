@@ -12,7 +12,7 @@ from yggdrasil.core.component import Component
 from yggdrasil.core.errors import ModelError
 from yggdrasil.hub.access import HubOptions
 from yggdrasil.hub.integrity import check_vocabulary
-from yggdrasil.hub.loading import LOADING, REFUSALS
+from yggdrasil.hub.loading import LOADING, REFUSALS, told
 from yggdrasil.hub.named_code import refuse_code_in_folder
 from yggdrasil.hub.snapshot import Snapshot, open_snapshot
 
@@ -92,5 +92,5 @@ class VocabularySource:
             return slot.cls.from_pretrained(folder, local_files_only=True, **self.settings)
         except (*REFUSALS, OSError) as error:
             raise ModelError(
-                f"{folder} cannot be loaded as {slot.cls.__name__}: {error}"
+                f"{folder} cannot be loaded as {slot.cls.__name__}: {told(error)}"
             ) from error

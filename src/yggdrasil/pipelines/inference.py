@@ -23,7 +23,7 @@ from yggdrasil.hub.library import Library, ObjectLibrary
 from yggdrasil.hub.locate import locate, locate_checkpoint
 from yggdrasil.hub.zoo import fallback
 from yggdrasil.pipelines.callbacks import StepCallback
-from yggdrasil.pipelines.components import blocks_of, check_files, fill, load_for
+from yggdrasil.pipelines.components import blocks_of, check_files, check_whole, fill, load_for
 from yggdrasil.pipelines.metadata import describe_call
 from yggdrasil.pipelines.models import (
     graph_of,
@@ -205,7 +205,8 @@ class InferencePipeline:
         graph, _ = resolve_template(template)
         library = ObjectLibrary(dict(pipe.components), name)
         given = sort_options(options, cls.__init__)
-        return cls._open(graph, given.pipeline.pop("task", task), library, None, None, given)
+        task = given.pipeline.pop("task", task)
+        return cls._open(graph, task, library, None, None, given, whole=False)
 
     @classmethod
     def _open(
@@ -216,6 +217,8 @@ class InferencePipeline:
         solver: str | None,
         dtype: torch.dtype | None,
         given: Options,
+        *,
+        whole: bool = True,
     ) -> Self:
         library = overlay(model, graph, given)
         if solver is not None:
@@ -223,6 +226,8 @@ class InferencePipeline:
         elif model.graph_file is None or "scheduler" in given.components:
             use_own_solver(graph, library)  # a graph that was saved has its own
         pipeline = cls(graph, task=task, library=library, **given.pipeline)
+        if whole:
+            check_whole(graph, library, given.components)
         check_files(graph)
         warn_of_left_out(graph, library)
         return pipeline if dtype is None else pipeline.to(dtype=dtype)
