@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.single_files import save_checkpoint
 from tests.tiny_models import tiny_pipeline
-from yggdrasil import InferencePipeline
+from yggdrasil import InferencePipeline, TrainingPipeline
 from yggdrasil.core.errors import ModelError
 
 
@@ -36,6 +36,8 @@ def test_a_model_without_a_component_is_refused(model, name, node, entry):
     message = rf"model has no '{name}', which node '{node}' needs; it has .* Give {name}=\.\.\."
     with pytest.raises(ModelError, match=message):
         InferencePipeline.from_pretrained(model)
+    with pytest.raises(ModelError, match=message):
+        TrainingPipeline.from_pretrained(model, train_nodes=["unet"])
 
 
 def test_what_the_caller_gives_is_not_missed(model):
