@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.pipelines.pictures import picture
 from tests.tiny_models import tiny_pipeline
 from yggdrasil import InferencePipeline
+from yggdrasil.pipelines.workflows.pictures import _record_hash
 
 
 def read(path):
@@ -118,13 +122,46 @@ def test_rerun_says_what_differs_and_ends_with_1(yggdrasil, pipe, tmp_path):
     assert (tmp_path / "cat-again.png").is_file()
 
 
+def test_a_picture_does_not_command_the_terminal(yggdrasil, pipe, tmp_path):
+    (path,) = pipe("a cat", seed=1, num_inference_steps=1).save(tmp_path / "cat.png")
+    sign = "\x1b]0;title\x07\x9b2J[red]"
+    shown = r"\x1b]0;title\x07\x9b2J[red]"
+    for change, message in (
+        ({"model": f"./{sign}"}, shown),
+        ({"model": f"/nowhere/{sign}"}, shown),
+        ({"inputs": {sign: 1}}, shown),
+        ({"versions": {sign: sign}, "inputs": {"prompt": "b", "seed": 1}}, f"{shown} was {shown}"),
+        ({"machine": sign, "inputs": {"prompt": "b", "seed": 1}}, f"the machine was {shown}"),
+    ):
+        with Image.open(path) as image:
+            told = json.loads(image.info["yggdrasil"])
+            record = {**told["record"], **change}
+            info = PngInfo()
+            told = {"record": record, "sha256": _record_hash(record), "inside": {}}
+            info.add_text("yggdrasil", json.dumps(told))
+            image.save(tmp_path / "forged.png", pnginfo=info)
+        ended = yggdrasil("rerun", "forged.png")
+        assert ended.code == 1
+        assert message in ended.err + ended.out
+        assert not {"\x1b", "\x07", "\x9b"} & set(ended.out + ended.err)
+
+
+@pytest.mark.parametrize("command", ["run cat.yaml", "rerun cat.png"])
+def test_a_name_that_no_picture_can_have_is_told_before_anything_is_run(
+    yggdrasil, pipe, workflow, tmp_path, monkeypatch, command
+):
+    pipe("a cat", seed=1, num_inference_steps=1).save(tmp_path / "cat.png")
+    monkeypatch.setattr("yggdrasil.core.runtime.execute", lambda *_, **__: pytest.fail("it ran"))
+    ended = yggdrasil(*command.split(), "-o", "a.gif")
+    assert ended.code == 1
+    assert "InputError: a.gif names no kind of picture" in ended.err
+
+
 def test_rerun_refuses_with_a_message(yggdrasil, pipe, tmp_path):
     pipe("a cat", seed=1, num_inference_steps=1).save(tmp_path / "cat.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "bare.png")
     with Image.open(tmp_path / "cat.png") as image:
         record = image.info["yggdrasil"]
-    from PIL.PngImagePlugin import PngInfo
-
     info = PngInfo()
     info.add_text("yggdrasil", record)
     Image.new("RGB", (64, 64)).save(tmp_path / "edited.png", pnginfo=info)

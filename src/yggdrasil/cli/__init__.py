@@ -21,9 +21,11 @@ def main() -> None:
     except YggdrasilError as error:
         from rich.console import Console
 
+        from yggdrasil.cli.printing import printable
+
         console = Console(stderr=True, highlight=False)
         console.print(f"[bold red]{type(error).__name__}[/]: ", end="")
-        console.print(str(error), markup=False, soft_wrap=True)
+        console.print(printable(str(error)), markup=False, soft_wrap=True)
         for note in getattr(error, "__notes__", ()):
-            console.print(f"  {note}", markup=False, soft_wrap=True)
+            console.print(printable(f"  {note}"), markup=False, soft_wrap=True)
         sys.exit(1)

@@ -9,9 +9,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from yggdrasil.cli.printing import printable
 from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.core.errors import InputError
 from yggdrasil.pipelines import rerun as pictures
+from yggdrasil.pipelines.workflows.pictures import format_of
 
 __all__ = ["RerunOptions", "run"]
 
@@ -39,6 +41,7 @@ def run(options: RerunOptions) -> None:
     output = options.output or picture.with_stem(f"{picture.stem}-again")
     if output.resolve() == picture.resolve():
         raise InputError(f"{output} is the picture itself: name another file with --output.")
+    format_of(output)  # a run may be long
     again = pictures.rerun(
         picture,
         model=options.model,
@@ -54,5 +57,5 @@ def run(options: RerunOptions) -> None:
     if not again.same:
         unknown = "nothing that is known of: weights, libraries and machine are as they were"
         for each in again.differences or (unknown,):
-            console.print(f"  {each}", markup=False, highlight=False, soft_wrap=True)
+            console.print(printable(f"  {each}"), markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1)

@@ -15,6 +15,7 @@ from rich.markup import escape
 from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.core.errors import InputError
 from yggdrasil.pipelines.runner import Runner
+from yggdrasil.pipelines.workflows.pictures import format_of
 from yggdrasil.pipelines.workflows.values import open_file
 
 __all__ = ["RunOptions", "read_inputs", "run"]
@@ -36,6 +37,8 @@ class RunOptions:
 def run(options: RunOptions) -> None:
     """Runs a workflow and writes its pictures."""
     start = time.perf_counter()
+    output = options.output or Path("pictures") / f"{options.workflow.stem}.png"
+    format_of(output)  # a run may be long
     runner = Runner.open(
         options.workflow,
         model=options.model,
@@ -43,7 +46,6 @@ def run(options: RunOptions) -> None:
         allow_download=options.allow_download,
     )
     result = runner.run(read_inputs(options.inputs, runner.workflow.inputs))
-    output = options.output or Path("pictures") / f"{options.workflow.stem}.png"
     console = Console()
     for path in result.save(output):
         console.print(escape(str(path)), highlight=False, soft_wrap=True)

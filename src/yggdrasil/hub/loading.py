@@ -13,7 +13,15 @@ from torch import nn
 
 from yggdrasil.core.errors import ModelError
 
-__all__ = ["LOADING", "REFUSALS", "config_names", "put_right", "refuse_lost", "settle"]
+__all__ = [
+    "LOADING",
+    "REFUSALS",
+    "config_names",
+    "put_right",
+    "refuse_code",
+    "refuse_lost",
+    "settle",
+]
 
 LOADING = threading.Lock()
 """Diffusers makes a model without weights by replacing torch's constructors for a while, for all
@@ -23,6 +31,7 @@ REFUSALS = (TypeError, ValueError, LookupError, RuntimeError, StrictDataclassErr
 """What Diffusers and transformers raise where files or configurations do not fit."""
 
 _ALIGNMENT = 64
+_OF_TORCH = ("eager", "sdpa")
 
 
 @functools.cache
@@ -45,6 +54,38 @@ def put_right(component: Any, values: Mapping[str, Any]) -> None:
         cls: type = type(component)
         known = config_names(cls)
         component.register_to_config(**{k: v for k, v in values.items() if k in known})
+
+
+def refuse_code(config: Mapping[str, Any], where: object) -> None:
+    """Refuses a configuration that names code for a library below to fetch and run.
+
+    transformers takes ``attn_implementation: org/name`` for a kernel on the hub, and some of the
+    names of packages for one as well, where the package is not installed.
+
+    Args:
+        config: The configuration, which may hold others.
+        where: Its file or slot, for the message.
+
+    Raises:
+        ModelError: It does.
+    """
+    waiting: list[Any] = [config]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, list | tuple):
+            waiting += each
+        if not isinstance(each, Mapping):
+            continue
+        waiting += each.values()
+        for name, value in each.items():
+            if not str(name).endswith(("_implementation", "_implementation_internal")):
+                continue
+            chosen = value.values() if isinstance(value, Mapping) else [value]
+            if not all(way is None or way in _OF_TORCH for way in chosen):
+                raise ModelError(
+                    f"{where} says {name}: {value!r}, which may be code that is fetched and run. "
+                    f"Take it out, or give one of {', '.join(_OF_TORCH)}."
+                )
 
 
 def refuse_lost(module: nn.Module, lost: Iterable[str], where: object) -> None:

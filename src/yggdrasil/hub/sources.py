@@ -16,7 +16,16 @@ from torch import nn
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import ConfigError, ModelError, nearest
 from yggdrasil.hub.integrity import check_vocabulary, check_weights, read_json
-from yggdrasil.hub.loading import LOADING, REFUSALS, config_names, put_right, refuse_lost, settle
+from yggdrasil.hub.loading import (
+    LOADING,
+    REFUSALS,
+    config_names,
+    put_right,
+    refuse_code,
+    refuse_lost,
+    settle,
+)
+from yggdrasil.hub.memory import within_memory
 from yggdrasil.hub.needs import component_files
 from yggdrasil.hub.references import ModelReference, reference_to_folder
 from yggdrasil.hub.repairs import Repair, repaired_values
@@ -31,6 +40,7 @@ _CONFIG_NAMES = (
     "tokenizer_config.json",
     "preprocessor_config.json",
 )
+_ADAPTER = "adapter_config.json"
 
 
 @runtime_checkable
@@ -106,6 +116,10 @@ class FolderSource:
         self._written(slot)
         folder = self._folder(slot)
         if issubclass(slot.cls, nn.Module):
+            if (folder / _ADAPTER).is_file():  # transformers would load what that names instead
+                raise ModelError(
+                    f"{folder} holds {_ADAPTER}, which leads to another model: take that file away."
+                )
             check_weights(folder, self.variant, stem_of(slot.cls))
         elif hasattr(slot.cls, "vocab_files_names"):
             check_vocabulary(folder, slot.cls.vocab_files_names)
@@ -143,7 +157,9 @@ class FolderSource:
         folder = self._folder(slot)
         for name in _CONFIG_NAMES:
             if (folder / name).is_file():
-                return read_json(folder / name)
+                written = read_json(folder / name)
+                refuse_code(written, folder / name)
+                return written
         raise ModelError(
             f"{folder} holds none of {', '.join(_CONFIG_NAMES)}. Copy or download the model again."
         )
@@ -235,15 +251,16 @@ class FreshSource:
         """Makes the component; the global random state is left as it was.
 
         Raises:
-            ConfigError: The configuration does not fit the class, or no layer is named as one that
-                is to begin at zero.
+            ConfigError: The configuration does not fit the class or the memory, or no layer is
+                named as one that is to begin at zero.
         """
         self.check(slot)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             try:
-                value = _make(slot.cls, self.values)
-            except REFUSALS as error:
+                with within_memory(slot.cls.__name__):
+                    value = _make(slot.cls, self.values)
+            except (*REFUSALS, ArithmeticError, AttributeError, ImportError) as error:
                 raise ConfigError(
                     f"{slot.cls.__name__} cannot be made from its configuration: {error}"
                 ) from error
@@ -255,9 +272,16 @@ class FreshSource:
         """Checks the names in the configuration without making anything.
 
         Raises:
-            ConfigError: The class knows no such value, which it would pass over in silence.
+            ConfigError: The class knows no such value, which it would pass over in silence, or is
+                none that is made from a configuration.
+            ModelError: The configuration names code that would be fetched and run.
         """
         cls: type = slot.cls
+        if not hasattr(cls, "load_config") and not issubclass(cls, nn.Module):
+            raise ConfigError(
+                f"A {cls.__name__} is not made from a configuration: name a model that holds one."
+            )
+        refuse_code(self.values, f"The configuration of {cls.__name__}")
         for name in self.values:
             known = config_names(cls)
             if name not in known and not name.startswith("_"):

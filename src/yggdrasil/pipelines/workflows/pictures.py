@@ -18,7 +18,7 @@ from yggdrasil.pipelines.workflows.schema import Picture, Workflow
 from yggdrasil.pipelines.workflows.stores import INSIDE, PictureStore
 from yggdrasil.pipelines.workflows.values import BROKEN, open_picture
 
-__all__ = ["Carried", "pixels_hash", "read_picture", "write_picture"]
+__all__ = ["Carried", "format_of", "pixels_hash", "read_picture", "write_picture"]
 
 KEY = "yggdrasil"
 _MOST_TEXT = 8 * 2**20
@@ -59,6 +59,18 @@ def pixels_hash(image: PIL.Image.Image) -> str:
     return state.hexdigest()
 
 
+def format_of(path: Path) -> str:
+    """Gives the format that a picture's name says, as Pillow calls it.
+
+    Raises:
+        InputError: It says none that pictures are written in.
+    """
+    form = _SUFFIXES.get(path.suffix.lower())
+    if form is None:
+        raise InputError(f"{path} names no kind of picture.{nearest(path.suffix, _SUFFIXES)}")
+    return form
+
+
 def write_picture(
     path: Path,
     image: PIL.Image.Image,
@@ -79,9 +91,7 @@ def write_picture(
     Raises:
         InputError: The name ends otherwise, or the record is too large for the format.
     """
-    form = _SUFFIXES.get(path.suffix.lower())
-    if form is None:
-        raise InputError(f"{path} names no kind of picture.{nearest(path.suffix, _SUFFIXES)}")
+    form = format_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if workflow is None:
         image.save(path, format=form, **_OPTIONS[form])

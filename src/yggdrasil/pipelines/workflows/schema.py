@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 
@@ -12,6 +13,9 @@ from yggdrasil.hub.references import ModelReference
 __all__ = ["ComponentOrigin", "Model", "Picture", "Workflow"]
 
 _Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+_MOST_LEVELS = 100  # what reads it calls itself for each
+_NO_INPUTS = ("self", "return_dict", "observers", "cancelled", "callback_on_step_end")
+_NO_INPUTS += ("callback_on_step_end_tensor_inputs",)
 _Dtype = Annotated[str, Field(pattern=r"^(float16|bfloat16|float32|float64)$")]
 
 
@@ -65,7 +69,7 @@ class ComponentOrigin(_Part):
     folder: _Folder | None = None
     config: dict[str, Any] | None = None
     given: str | None = None
-    seed: int = 0
+    seed: int = Field(default=0, ge=-(2**63), lt=2**64)
     zero: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -134,10 +138,28 @@ class Workflow(_Part):
     lost: dict[str, str] = Field(default_factory=dict)
     picture: Picture | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _check_depth(cls, value: Any) -> Any:
+        level = [value]
+        for _ in range(_MOST_LEVELS):
+            inner = [each for each in level if isinstance(each, Mapping | list)]
+            level = [
+                part
+                for each in inner
+                for part in (each.values() if isinstance(each, Mapping) else each)
+            ]
+        if level:
+            raise ValueError(f"it is nested more than {_MOST_LEVELS} deep")
+        return value
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.graph and "graph" not in self.lost:
             raise ValueError("a workflow wants a 'graph': what graph.to_yaml() writes")
+        for name in self.inputs:
+            if name in _NO_INPUTS:
+                raise ValueError(f"{name!r} is no input: it is for the program that makes a call")
         return self
 
     def data(self) -> dict[str, Any]:
