@@ -76,6 +76,8 @@ CALLS = {
     "a seed for each picture": {"prompt": ["a cat", "a dog"], "seed": [4, 5]},
     "a generator": {"generator": 6},
     "generators that have drawn": {"prompt": ["a cat", "a dog"], "generator": [7, None]},
+    "one generator for two pictures": {"prompt": ["a cat", "a dog"], "generator": "shared"},
+    "a range of seeds": {"prompt": ["a cat", "a dog"], "seed": range(4, 6)},
     "neither seed nor generator": {},
     "latents of ones own": {"latents": torch.randn(1, 4, 8, 8, generator=generator(8))},
     "embeddings": {"prompt": None, "prompt_embeds": torch.full((1, 77, 32), 0.1), "seed": 9,
@@ -99,6 +101,8 @@ def test_a_picture_is_made_again_to_the_bit(pipe, tmp_path, name):
     call = {"prompt": "a cat", **STEPS, **CALLS[name]}
     if isinstance(call.get("generator"), list):
         call["generator"] = [generator(7), advanced()]
+    elif call.get("generator") == "shared":
+        call["generator"] = [advanced()] * 2
     elif "generator" in call:
         call["generator"] = generator(call["generator"])
     result = pipe(**call)
@@ -289,6 +293,20 @@ def test_another_model_is_told(pipe, tmp_path):
     again = rerun(path, model=tmp_path / "other")
     assert not again.same
     assert "the weights of unet.unet are others" in again.differences
+
+
+def test_weights_that_were_gone_when_it_was_saved_are_not_said_to_be_the_same(pipe, tmp_path):
+    with torch.no_grad():
+        pipe.components["unet"].conv_out.bias += 0.5
+    result = pipe("a cat", seed=1, **STEPS)
+    pipe.graph.remove_node("unet")
+    pipe._runtime = None
+    gc.collect()
+    (path,) = result.save(tmp_path / "made.png")
+    again = rerun(path)
+    assert not again.same
+    (told,) = again.differences
+    assert told.startswith("nothing is known of the weights that unet.unet had: the picture was")
 
 
 def test_weights_changed_by_hand_are_told(pipe, tmp_path):

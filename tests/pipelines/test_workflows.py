@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from huggingface_hub.errors import LocalEntryNotFoundError
+from peft import LoraConfig
 from PIL import Image
 
 from tests.pipelines.conftest import generator, quiet
@@ -330,3 +331,14 @@ def test_weights_that_do_not_fit_their_block_are_refused(pipe, tmp_path):
     edit(path, lambda data: data["state"].update(noise=data["state"].pop("lift")))
     with pytest.raises(GraphFileError, match=r"'noise' do not fit source/gaussian: .*'amount'"):
         Runner.open(path)
+
+
+def test_a_model_with_adapters_is_not_saved_in_a_form_that_nothing_loads(pipe, tmp_path):
+    unet = pipe.components["unet"]
+    unet.add_adapter(LoraConfig(r=2, target_modules=["to_q"]), adapter_name="style")
+    message = "'unet' carries the adapters 'style', which a folder does not hold: fuse them"
+    with pytest.raises(InputError, match=message):
+        pipe.save_workflow(tmp_path / "cat.yaml", "a cat")
+    with pytest.raises(InputError, match=message):
+        pipe.save_pretrained(tmp_path / "saved")
+    assert [path.name for path in tmp_path.iterdir()] == []

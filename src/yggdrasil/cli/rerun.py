@@ -55,7 +55,10 @@ def run(options: RerunOptions) -> None:
     line = f"{escape(str(path))}  [bold]{what}[/] {escape(str(picture))}"
     console.print(line, highlight=False, soft_wrap=True)
     if not again.same:
-        unknown = "nothing that is known of: weights, libraries and machine are as they were"
+        unknown = (
+            "in nothing that the record tells of: weights, libraries and machine are as they were. "
+            "Settings made on a model by hand (FreeU, hooks, attention processors) are not in it."
+        )
         for each in again.differences or (unknown,):
             console.print(printable(f"  {each}"), markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1)

@@ -24,6 +24,7 @@ from yggdrasil.hub.library import Library
 from yggdrasil.hub.sources import FolderSource
 from yggdrasil.pipelines.checking import checked
 from yggdrasil.pipelines.components import blocks_of
+from yggdrasil.pipelines.saving import refuse_adapters
 from yggdrasil.pipelines.workflows.describing import (
     Blocks,
     common_placement,
@@ -198,6 +199,7 @@ def _write_component(folder: Path, slot: Component[Any], component: Any) -> None
             f"The {type(component).__qualname__} in slot {slot.name!r} cannot be written, since it "
             "has no save_pretrained: give the pipeline one from a folder."
         )
+    refuse_adapters(slot.name, component)
     component.save_pretrained(folder / slot.folder)
     path = folder / "model_index.json"
     index: dict[str, Any] = {"_class_name": "DiffusionPipeline"}

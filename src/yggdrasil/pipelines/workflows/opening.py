@@ -35,8 +35,15 @@ _HARMLESS = ("_class_name", "_diffusers_version", "_name_or_path", "_use_default
 _NAMING_CODE = ("_implementation", "auto_map", "kernel_config")
 
 # What constructors raise at values of types that no one would give them.
-_ODDITIES = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, ImportError)
-_ODDITIES += (RecursionError,)
+_ODDITIES = (
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    RecursionError,
+)
 _MOST = 10**7  # of such numbers some are lengths of tables; none that is meant is larger
 
 

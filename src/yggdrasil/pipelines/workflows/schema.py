@@ -14,8 +14,14 @@ __all__ = ["ComponentOrigin", "Model", "Picture", "Workflow"]
 
 _Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 _MOST_LEVELS = 100  # what reads it calls itself for each
-_NO_INPUTS = ("self", "return_dict", "observers", "cancelled", "callback_on_step_end")
-_NO_INPUTS += ("callback_on_step_end_tensor_inputs",)
+_NO_INPUTS = (
+    "self",
+    "return_dict",
+    "observers",
+    "cancelled",
+    "callback_on_step_end",
+    "callback_on_step_end_tensor_inputs",
+)
 _Dtype = Annotated[str, Field(pattern=r"^(float16|bfloat16|float32|float64)$")]
 
 

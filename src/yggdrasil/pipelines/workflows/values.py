@@ -37,6 +37,7 @@ __all__ = [
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)
 """What Pillow raises at pictures that are damaged."""
 
+_SAME = "$same"  # in a list: the generator at an earlier place
 _WITH_STATE = ("cpu", "cuda")
 _WORDS = 624
 _FORMATS = ("PNG", "JPEG", "WEBP")  # of others Pillow runs programs (EPS) or reads files
@@ -116,8 +117,9 @@ def held(value: Any) -> Any:
     """
     if isinstance(value, torch.Generator):
         return GeneratorState.of(value)
-    if isinstance(value, list | tuple):
-        return [held(each) for each in value]
+    if isinstance(value, list | tuple | range):
+        once: dict[int, Any] = {}  # one generator may stand for several pictures
+        return [once.setdefault(id(each), held(each)) for each in value]
     if isinstance(value, Mapping):
         return {key: held(each) for key, each in value.items()}
     return copied(value)
@@ -139,8 +141,14 @@ def encode(value: Any, store: Store, name: str) -> Any:
         return value
     if isinstance(value, np.generic):
         return encode(value.item(), store, name)
-    if isinstance(value, list | tuple):
-        return [encode(each, store, f"{name}-{place}") for place, each in enumerate(value)]
+    if isinstance(value, list | tuple | range):
+        firsts: dict[int, int] = {}
+        return [
+            {_SAME: firsts[id(each)]}
+            if isinstance(each, GeneratorState) and firsts.setdefault(id(each), place) != place
+            else encode(each, store, f"{name}-{place}")
+            for place, each in enumerate(value)
+        ]
     for kind, (mark, encoder) in _ENCODERS.items():
         if isinstance(value, kind):
             return {mark: encoder(value, store, name)}
@@ -168,7 +176,14 @@ def decode(value: Any, store: Store, where: str) -> Any:
         GraphFileError: The data stands for nothing, or what it names is missing or damaged.
     """
     if isinstance(value, list):
-        return [decode(each, store, f"{where}[{place}]") for place, each in enumerate(value)]
+        made: list[Any] = []
+        for place, each in enumerate(value):
+            first = each.get(_SAME) if isinstance(each, Mapping) else None
+            if isinstance(first, int) and 0 <= first < place:
+                made.append(made[first])
+            else:
+                made.append(decode(each, store, f"{where}[{place}]"))
+        return made
     if not isinstance(value, Mapping):
         return value
     marks = [key for key in value if isinstance(key, str) and key.startswith("$")]
