@@ -150,7 +150,7 @@ def test_demo_writes_a_sheet(yggdrasil, zoo, tmp_path, monkeypatch):
 
 
 def test_demo_without_a_model_in_the_box_says_so(yggdrasil, tmp_path, monkeypatch):
-    monkeypatch.setattr("yggdrasil.hub.locate._ZOO", tmp_path)
+    monkeypatch.setattr("yggdrasil.hub.zoo_models._ZOO", tmp_path)
     assert_refused(yggdrasil("demo"), "ModelError: The zoo has no model 'zoo/shapes'.")
 
 

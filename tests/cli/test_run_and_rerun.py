@@ -71,6 +71,11 @@ def test_a_text_may_come_from_a_file(yggdrasil, pipe, workflow, tmp_path):
     ("arguments", "message"),
     [
         (("none.yaml",), "GraphFileError: There is no workflow 'none.yaml'"),
+        (("graph.yaml",), "graph.yaml:1: this is no workflow, which begins with 'workflow: 1'"),
+        (("cat.yaml", "prompt=a", "prompt=b"), "InputError: 'prompt' is given twice"),
+        (("cat.yaml", "return_dict=false"), "InputError: 'return_dict' is no input that can be"),
+        (("cat.yaml", "observers=[1]"), "InputError: 'observers' is no input that can be typed"),
+        (("cat.yaml", "-m", "cat.yaml"), "ModelError: cat.yaml is a file: a model is a folder"),
         (("cat.yaml", "prompt"), "InputError: 'prompt' is no input: write name=value"),
         (("cat.yaml", "promt=x"), "takes no argument 'promt'. Did you mean 'prompt'"),
         (
@@ -87,6 +92,7 @@ def test_a_text_may_come_from_a_file(yggdrasil, pipe, workflow, tmp_path):
     ],
 )
 def test_run_refuses_with_a_message(yggdrasil, workflow, arguments, message):
+    (workflow.parent / "graph.yaml").write_text("schema: 1\n")
     ended = yggdrasil("run", *arguments)
     assert ended.code == 1
     assert message in ended.err
@@ -160,6 +166,7 @@ def test_a_name_that_no_picture_can_have_is_told_before_anything_is_run(
 def test_rerun_refuses_with_a_message(yggdrasil, pipe, tmp_path):
     pipe("a cat", seed=1, num_inference_steps=1).save(tmp_path / "cat.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "bare.png")
+    (tmp_path / "notes.txt").write_text("no picture")
     with Image.open(tmp_path / "cat.png") as image:
         record = image.info["yggdrasil"]
     info = PngInfo()
@@ -167,6 +174,7 @@ def test_rerun_refuses_with_a_message(yggdrasil, pipe, tmp_path):
     Image.new("RGB", (64, 64)).save(tmp_path / "edited.png", pnginfo=info)
     for arguments, message in {
         ("none.png",): "GraphFileError: none.png cannot be read: No such file",
+        ("notes.txt",): "GraphFileError: notes.txt cannot be read as a picture",
         ("bare.png",): "GraphFileError: bare.png carries no record of YggDrasil",
         ("edited.png",): "was changed after it was written: the picture itself. Nothing was run",
         ("cat.png", "-o", "cat.png"): "InputError: cat.png is the picture itself",

@@ -223,7 +223,7 @@ def test_a_model_that_names_code_in_a_configuration_is_refused(copy, config):
 @pytest.mark.parametrize("config", CODE)
 def test_a_configuration_that_names_code_makes_nothing(config):
     with pytest.raises(
-        ModelError, match="The configuration of CLIPTextModel says .*, which may be"
+        ModelError, match=r"The configuration of CLIPTextModel says .*, which may be"
     ):
         FreshSource(config).load(TEXT)
 

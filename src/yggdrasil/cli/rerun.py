@@ -13,7 +13,7 @@ from yggdrasil.cli.printing import printable
 from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.core.errors import InputError
 from yggdrasil.pipelines import rerun as pictures
-from yggdrasil.pipelines.workflows.pictures import format_of
+from yggdrasil.pipelines.workflows.pictures import SUFFIXES, format_of
 
 __all__ = ["RerunOptions", "run"]
 
@@ -38,7 +38,8 @@ def run(options: RerunOptions) -> None:
         typer.Exit: With code 1, if it is another.
     """
     picture = options.picture
-    output = options.output or picture.with_stem(f"{picture.stem}-again")
+    suffix = picture.suffix if picture.suffix.lower() in SUFFIXES else ".png"
+    output = options.output or picture.parent / f"{picture.stem}-again{suffix}"
     if output.resolve() == picture.resolve():
         raise InputError(f"{output} is the picture itself: name another file with --output.")
     format_of(output)  # a run may be long

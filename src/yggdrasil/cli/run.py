@@ -16,6 +16,7 @@ from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.core.errors import InputError
 from yggdrasil.pipelines.runner import Runner
 from yggdrasil.pipelines.workflows.pictures import format_of
+from yggdrasil.pipelines.workflows.schema import NO_INPUTS
 from yggdrasil.pipelines.workflows.values import open_file
 
 __all__ = ["RunOptions", "read_inputs", "run"]
@@ -70,6 +71,10 @@ def read_inputs(texts: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise InputError(f"{text!r} is no input: write name=value, such as prompt='a cat'.")
+        if name in NO_INPUTS:
+            raise InputError(f"{name!r} is no input that can be typed: it is for programs.")
+        if name in inputs:
+            raise InputError(f"{name!r} is given twice: give it once.")
         held = known.get(name)
         if value.startswith("@") or (isinstance(held, Mapping) and held.keys() & _FILES):
             inputs[name] = open_file(Path(value.removeprefix("@")), name)

@@ -93,6 +93,11 @@ class FolderLibrary:
         Raises:
             ModelError: It does not exist or holds no pipeline.
         """
+        if root.is_file():
+            raise ModelError(
+                f"{root} is a file: a model is a folder in Diffusers' layout, or one .safetensors "
+                "file."
+            )
         if not root.is_dir():
             siblings = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
             raise ModelError(

@@ -118,6 +118,11 @@ def read_workflow(path: Path) -> tuple[Workflow, Document]:
         GraphFileError: With file and line, and how to mend it.
     """
     document = read_document(path, what="workflow", begins="workflow: 1")
+    if "workflow" not in document.data:
+        raise document.error(
+            "this is no workflow, which begins with 'workflow: 1'. A graph or a configuration is "
+            "opened with InferencePipeline.from_graph or from_config."
+        )
     return checked(document, Workflow), document
 
 

@@ -6,15 +6,20 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from yggdrasil.hub.references import ModelReference
 
-__all__ = ["ComponentOrigin", "Model", "Picture", "Workflow"]
+__all__ = ["NO_INPUTS", "ComponentOrigin", "Model", "Picture", "Workflow"]
 
-_Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-_MOST_LEVELS = 100  # what reads it calls itself for each
-_NO_INPUTS = (
+NO_INPUTS = (
     "self",
     "return_dict",
     "observers",
@@ -22,7 +27,11 @@ _NO_INPUTS = (
     "callback_on_step_end",
     "callback_on_step_end_tensor_inputs",
 )
-_Dtype = Annotated[str, Field(pattern=r"^(float16|bfloat16|float32|float64)$")]
+"""What a call takes that is no data: files and command lines do not say it."""
+
+_Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+_MOST_LEVELS = 100  # what reads it calls itself for each
 
 
 class _Part(BaseModel):
@@ -132,7 +141,7 @@ class Workflow(_Part):
     model: Model | None = None
     without: tuple[str, ...] = ()
     device: str | None = None
-    dtype: _Dtype | None = None
+    dtype: str | None = None
     inputs: dict[str, Any] = Field(default_factory=dict)
     graph: dict[str, Any] = Field(default_factory=dict)
     components: dict[str, ComponentOrigin] = Field(default_factory=dict)
@@ -143,6 +152,13 @@ class Workflow(_Part):
     watched: tuple[str, ...] = ()
     lost: dict[str, str] = Field(default_factory=dict)
     picture: Picture | None = None
+
+    @field_validator("dtype")
+    @classmethod
+    def _check_dtype(cls, value: str | None) -> str | None:
+        if value is not None and value not in _DTYPES:
+            raise ValueError(f"weights are in one of {', '.join(_DTYPES)}")
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -164,7 +180,7 @@ class Workflow(_Part):
         if not self.graph and "graph" not in self.lost:
             raise ValueError("a workflow wants a 'graph': what graph.to_yaml() writes")
         for name in self.inputs:
-            if name in _NO_INPUTS:
+            if name in NO_INPUTS:
                 raise ValueError(f"{name!r} is no input: it is for the program that makes a call")
         return self
 
