@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from yggdrasil.core.stage import AbstractStage
     from yggdrasil.core.template_sources import register_template
     from yggdrasil.pipelines.inference import InferencePipeline
+    from yggdrasil.pipelines.live.interrupt import StopOnInterrupt
+    from yggdrasil.pipelines.live.preview import Preview
     from yggdrasil.pipelines.runner import Runner
     from yggdrasil.pipelines.training import TrainingPipeline
 
@@ -31,7 +33,9 @@ __all__ = [
     "AbstractStage",
     "ComputeGraph",
     "InferencePipeline",
+    "Preview",
     "Runner",
+    "StopOnInterrupt",
     "TrainingPipeline",
     "__version__",
     "op",
@@ -45,6 +49,8 @@ _HOMES = {
     "ComputeGraph": "yggdrasil.core.graph",
     "InferencePipeline": "yggdrasil.pipelines.inference",
     "Runner": "yggdrasil.pipelines.runner",
+    "Preview": "yggdrasil.pipelines.live.preview",
+    "StopOnInterrupt": "yggdrasil.pipelines.live.interrupt",
     "TrainingPipeline": "yggdrasil.pipelines.training",
     "op": "yggdrasil.core.ports",
     "register_block": "yggdrasil.core.registry",

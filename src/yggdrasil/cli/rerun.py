@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
+from yggdrasil.cli.live import LiveDisplay
+from yggdrasil.cli.output import print_line
 from yggdrasil.cli.printing import printable
 from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.core.errors import InputError
@@ -43,23 +44,25 @@ def run(options: RerunOptions) -> None:
     if output.resolve() == picture.resolve():
         raise InputError(f"{output} is the picture itself: name another file with --output.")
     format_of(output)  # a run may be long
-    again = pictures.rerun(
-        picture,
-        model=options.model,
-        device=options.device,
-        allow_download=options.allow_download,
-        allow_changes=options.allow_changes,
-    )
+    display = LiveDisplay(str(picture))
+    with display.shown():
+        again = pictures.rerun(
+            picture,
+            model=options.model,
+            device=options.device,
+            allow_download=options.allow_download,
+            allow_changes=options.allow_changes,
+            observers=[display],
+            progress_bar=False,
+        )
     (path,) = again.result.save(output, index=again.index)
-    console = Console()
     what = "the same bits as" if again.same else "not the bits of"
-    line = f"{escape(str(path))}  [bold]{what}[/] {escape(str(picture))}"
-    console.print(line, highlight=False, soft_wrap=True)
+    print_line(f"{escape(str(path))}  [bold]{what}[/] {escape(str(picture))}")
     if not again.same:
         unknown = (
             "in nothing that the record tells of: weights, libraries and machine are as they were. "
             "Settings made on a model by hand (FreeU, hooks, attention processors) are not in it."
         )
         for each in again.differences or (unknown,):
-            console.print(printable(f"  {each}"), markup=False, highlight=False, soft_wrap=True)
+            print_line(f"  {escape(printable(each))}")
         raise typer.Exit(1)

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+import typer
 from rich.markup import escape
 
+from yggdrasil.cli.failing import INTERRUPTED
+from yggdrasil.cli.live import LiveDisplay
+from yggdrasil.cli.output import note, print_line
 from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.core.errors import InputError
+from yggdrasil.pipelines.live.interrupt import StopOnInterrupt
 from yggdrasil.pipelines.runner import Runner
 from yggdrasil.pipelines.workflows.pictures import format_of
 from yggdrasil.pipelines.workflows.schema import NO_INPUTS
@@ -36,7 +40,13 @@ class RunOptions:
 
 @quiet_libraries()
 def run(options: RunOptions) -> None:
-    """Runs a workflow and writes its pictures."""
+    """Runs a workflow and writes its pictures.
+
+    Ctrl-C ends it after the step it is in; the picture is written as ``<name>-unfinished.png``.
+
+    Raises:
+        typer.Exit: With code 130, if Ctrl-C ended it.
+    """
     start = time.perf_counter()
     output = options.output or Path("pictures") / f"{options.workflow.stem}.png"
     format_of(output)  # a run may be long
@@ -46,12 +56,21 @@ def run(options: RunOptions) -> None:
         device=options.device,
         allow_download=options.allow_download,
     )
-    result = runner.run(read_inputs(options.inputs, runner.workflow.inputs))
-    console = Console()
+    runner.pipeline.set_progress_bar_config(disable=True)  # the display has one
+    inputs = read_inputs(options.inputs, runner.workflow.inputs)
+    with StopOnInterrupt() as stop:
+        display = LiveDisplay(str(options.workflow), stop)
+        with display.shown():
+            result = runner.run({**inputs, "observers": [stop, display]})
+    stopped = result.metadata.get("stopped_after")
+    if stopped is not None:
+        output = output.with_stem(f"{output.stem}-unfinished")
     for path in result.save(output):
-        console.print(escape(str(path)), highlight=False, soft_wrap=True)
-    seconds = time.perf_counter() - start
-    console.print(f"[dim]{seconds:.1f} s[/]", highlight=False)
+        print_line(escape(str(path)))
+    note(f"{time.perf_counter() - start:.1f} s")
+    if stopped is not None:
+        note(f"Interrupted: stopped after step {stopped[0]} of {stopped[1]}.")
+        raise typer.Exit(INTERRUPTED)
 
 
 def read_inputs(texts: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from yggdrasil.core.fingerprint import fingerprint
 
-__all__ = ["CacheInfo", "Entry", "ValueCache", "copied"]
+__all__ = ["CacheInfo", "Entry", "ValueCache", "copied", "size_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +139,11 @@ def copied(value: Any) -> Any:
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return dataclasses.replace(value, **{name: copied(each) for name, each in fields.items()})
     return value
+
+
+def size_of(value: object) -> int:
+    """Gives the bytes of the tensors, arrays and pictures in a value."""
+    return sum(_size(each) for each in _parts(value))
 
 
 def _is_picture(value: object) -> bool:

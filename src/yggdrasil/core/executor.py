@@ -5,6 +5,7 @@ Caching, gradients, cancellation, progress and step callbacks live here; blocks 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,17 +18,32 @@ from yggdrasil.core.errors import Cancelled, ExecutionError, YggdrasilError
 from yggdrasil.core.keys import KeyTable
 from yggdrasil.core.plan import Call, Loop, Plan, Slot
 
-__all__ = ["Observer", "StepEvent", "execute"]
+__all__ = ["Observer", "StepEvent", "Tracer", "execute"]
 
 
 class Observer(Protocol):
-    """Someone who is told how a run goes."""
+    """Someone who is told how a run goes.
+
+    One that has a true attribute ``harmless`` promises that a run with it gives what it gives
+    without it, unless the result says otherwise itself; of others files that keep a run make a
+    note, since nobody knows what they change.
+    """
 
     def on_call(self, call: Call) -> None:
         """Is told that a call outside loops is about to run."""
 
     def on_step(self, event: StepEvent) -> None:
         """Is told that one iteration of a loop is done."""
+
+
+class Tracer(Protocol):
+    """Someone who stands around every op, to measure it."""
+
+    def trace(self, call: Call, run: Callable[[Call], Any]) -> Any:
+        """Runs a call, inside or outside a loop, and gives back what ``run(call)`` gives."""
+
+    def on_kept(self, item: Call | Loop) -> None:
+        """Is told that the cache holds what an item would have given."""
 
 
 @dataclass(slots=True)
@@ -42,6 +58,7 @@ class StepEvent:
         values: The run's values by slot; an observer may replace those that are fixed in the loop,
             and the state in ``loop.carried``. A run with such an observer, or with one that may
             stop, is told so by ``changes_values``.
+        since: When the loop began, as ``time.perf_counter`` tells it.
         stop: Set by an observer that wants the loop to end here and the run to go on.
     """
 
@@ -50,6 +67,7 @@ class StepEvent:
     index: int
     count: int | None
     values: list[Any]
+    since: float
     stop: bool = False
 
 
@@ -62,6 +80,7 @@ def execute(
     observers: Sequence[Observer] = (),
     changes_values: bool = False,
     cancelled: Callable[[], bool] | None = None,
+    tracer: Tracer | None = None,
 ) -> dict[str, Any]:
     """Runs a plan.
 
@@ -74,6 +93,7 @@ def execute(
         changes_values: Whether an observer may replace values or stop a loop, so that loops
             cannot be cached.
         cancelled: Asked between calls and steps; true ends the run.
+        tracer: Stands around every op; without one nothing is spent on it.
 
     Returns:
         The wanted outputs by name.
@@ -82,7 +102,8 @@ def execute(
         ExecutionError: An op failed; the message says which, with the shapes of its inputs.
         Cancelled: ``cancelled`` said so.
     """
-    run = _Run(plan, values, observers, cancelled or _never)
+    given = (plan, values, observers, cancelled or _never)
+    run = _Run(*given) if tracer is None else _TracedRun(*given, tracer)
     # Tensors made in inference mode could not be kept: they count no writes.
     with torch.inference_mode(mode=False), torch.set_grad_enabled(gradients):
         if cache is None or gradients:
@@ -214,6 +235,7 @@ class _Run:
         values = self.values
         values[loop.carried] = values[loop.initial]
         index = 0
+        since = time.perf_counter()
         while True:
             state = values[loop.state] = values[loop.carried]
             if self._invoke(loop.until):
@@ -230,7 +252,7 @@ class _Run:
             index += 1
             if self._observers:
                 count = getattr(state, "count", None)
-                event = StepEvent(self._plan, loop, index, count, values)
+                event = StepEvent(self._plan, loop, index, count, values, since)
                 for observer in self._observers:
                     observer.on_step(event)
                 if event.stop:
@@ -264,6 +286,30 @@ class _Run:
             raise
         except Exception as error:
             raise ExecutionError(_explain(call, arguments, error, self._plan)) from error
+
+
+class _TracedRun(_Run):
+    """A run with someone around every op; a class of its own, so that others pay nothing."""
+
+    __slots__ = ("_tracer",)
+
+    def __init__(
+        self,
+        plan: Plan,
+        values: Mapping[str, Any],
+        observers: Sequence[Observer],
+        cancelled: Callable[[], bool],
+        tracer: Tracer,
+    ) -> None:
+        super().__init__(plan, values, observers, cancelled)
+        self._tracer = tracer
+
+    def _invoke(self, call: Call) -> Any:
+        return self._tracer.trace(call, super()._invoke)
+
+    def _restore(self, item: Call | Loop, entry: Entry) -> None:
+        super()._restore(item, entry)
+        self._tracer.on_kept(item)
 
 
 def _results(item: Call | Loop) -> frozenset[Slot]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from yggdrasil.core.block import AbstractBaseBlock
@@ -160,6 +161,10 @@ class Plan:
     def __str__(self) -> str:
         """Gives the description."""
         return self.describe()
+
+    def _repr_html_(self) -> str:
+        """Shows the description in a notebook."""
+        return f"<pre>{escape(self.describe())}</pre>"
 
     def _line(self, call: Call) -> str:
         def show(slot: Slot | tuple[Slot, ...]) -> str:

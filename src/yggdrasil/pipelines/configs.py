@@ -17,7 +17,7 @@ from yggdrasil.core.rules import Mode
 from yggdrasil.core.serialization.document import Document
 from yggdrasil.core.serialization.reading import build_graph, read_document
 from yggdrasil.core.serialization.writing import to_data
-from yggdrasil.core.template_building import lay_over
+from yggdrasil.core.template_documents import lay_over
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.core.wiring import wire
 from yggdrasil.hub.library import Library

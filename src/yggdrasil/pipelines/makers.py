@@ -1,4 +1,4 @@
-"""Generating pipelines made of files and of other pipelines, and written as workflows."""
+"""The ways to make a generating pipeline, and to write one as a workflow."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ import torch
 from yggdrasil.core.errors import MissingInputError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
-from yggdrasil.hub.library import Library
+from yggdrasil.core.templates import resolve_template
+from yggdrasil.hub.families import template_for
+from yggdrasil.hub.library import Library, ObjectLibrary
+from yggdrasil.hub.locate import locate, locate_checkpoint
+from yggdrasil.hub.zoo import fallback
 from yggdrasil.pipelines.combining import Stages, combine
 from yggdrasil.pipelines.components import check_files
 from yggdrasil.pipelines.configs import InferenceConfig, make_graph, read_config
+from yggdrasil.pipelines.models import graph_of, use_own_solver, use_solver
 from yggdrasil.pipelines.notices import warn_of_left_out
+from yggdrasil.pipelines.opening import Options, overlay, sort_options
 from yggdrasil.pipelines.workflows.files import open_workflow_file, write_workflow
 from yggdrasil.pipelines.workflows.opening import Opened, Opening
 
@@ -28,7 +34,7 @@ P = TypeVar("P", bound="PipelineMakers")
 
 
 class PipelineMakers(ABC):
-    """The ways to make a pipeline that begin with a file or with pipelines."""
+    """The ways to make a pipeline of a model, a family, a file, or other pipelines."""
 
     graph: ComputeGraph
     task: str | None
@@ -51,6 +57,145 @@ class PipelineMakers(ABC):
     @abstractmethod
     def plan(self, prompt: str | Sequence[str] | None = None, **arguments: Any) -> Plan:
         """Gives the plan of a call."""
+
+    @classmethod
+    def from_template(
+        cls,
+        name: str,
+        *,
+        pretrained: str | os.PathLike[str] | None = None,
+        solver: str | None = None,
+        torch_dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> Self:
+        """Makes a pipeline of a family, or of one of its tasks.
+
+        Args:
+            name: A template (``sd15``), whose task each call chooses by its arguments, or a task
+                (``sd15_img2img``).
+            pretrained: As for ``from_pretrained``; the model in the box with a notice unless given.
+            solver: A solver in place of the model's own, such as ``solver/euler``.
+            torch_dtype: Of the weights; float32 unless given.
+            **options: As for ``from_pretrained``.
+
+        Raises:
+            RegistryError: There is no such template or solver.
+            ModelError: The model is not there, or its files are missing or damaged.
+        """
+        graph, task = resolve_template(name)
+        given = sort_options(options, cls.__init__)
+        model = locate(pretrained, **given.where) if pretrained is not None else fallback(name)
+        return cls._open(graph, task, model, solver, torch_dtype, given)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | os.PathLike[str],
+        *,
+        task: str | None = None,
+        solver: str | None = None,
+        torch_dtype: torch.dtype | None = None,
+        revision: str | None = None,
+        variant: str | None = None,
+        **options: Any,
+    ) -> Self:
+        """Makes a pipeline of a model, whose family is read off its ``model_index.json``.
+
+        Of a model on the hub, those files are fetched that the graph needs.
+
+        Args:
+            model: Zoo name, folder in Diffusers' layout or that ``save_pretrained`` wrote, hub id
+                (``organisation/name``, if need be with ``@revision``), or what
+                ``from_single_file`` takes.
+            task: A task in place of choosing by each call's arguments.
+            solver: A solver in place of the model's own, such as ``solver/euler``.
+            torch_dtype: Of the weights; float32 unless given.
+            revision: A branch, tag or commit on the hub.
+            variant: A variant of the weights, such as ``fp16``.
+            **options: As for the constructor; ``subfolder``, ``token``, ``cache_dir`` and
+                ``local_files_only`` as for ``hub.locate``; and components by name in the place of
+                the model's, such as ``vae=...`` or ``safety_checker=None``.
+
+        Raises:
+            ModelError: The model is not there, damaged, or of a family without a template.
+            ConfigError: An option is unknown.
+        """
+        given = sort_options(options, cls.__init__)
+        library = locate(model, revision=revision, variant=variant, **given.where)
+        return cls._open(graph_of(library), task, library, solver, torch_dtype, given)
+
+    @classmethod
+    def from_single_file(
+        cls,
+        file: str | os.PathLike[str],
+        *,
+        config: str | os.PathLike[str] | None = None,
+        prediction_type: str | None = None,
+        task: str | None = None,
+        solver: str | None = None,
+        torch_dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> Self:
+        """Makes a pipeline of a whole model in one safetensors file.
+
+        Args:
+            file: Its path, or its address on the hub.
+            config: Folder or hub id of a model of the same family, for configurations and
+                tokenizer; the family is recognised by the file's tensors unless given.
+            prediction_type: What the model predicts, such as ``v_prediction``; what the file or
+                its family says unless given.
+            task: As for ``from_pretrained``.
+            solver: As for ``from_pretrained``.
+            torch_dtype: As for ``from_pretrained``.
+            **options: As for ``from_pretrained``.
+
+        Raises:
+            ModelError: The file is missing, damaged, pickled, or of a family that is not known.
+            ConfigError: An option is unknown.
+        """
+        given = sort_options(options, cls.__init__)
+        library = locate_checkpoint(
+            file, config=config, prediction_type=prediction_type, **given.where
+        )
+        return cls._open(graph_of(library), task, library, solver, torch_dtype, given)
+
+    @classmethod
+    def from_diffusers(cls, pipe: Any, **options: Any) -> Self:
+        """Makes a pipeline of a Diffusers pipeline; models are shared, nothing is copied.
+
+        Args:
+            pipe: A pipeline object of a family that has a template.
+            **options: As for the constructor; the task is that of the pipeline's class.
+
+        Raises:
+            ModelError: The family has no template.
+        """
+        name = type(pipe).__name__
+        template, task = template_for(name, f"the object {name}")
+        graph, _ = resolve_template(template)
+        library = ObjectLibrary(dict(pipe.components), name)
+        given = sort_options(options, cls.__init__)
+        return cls._open(graph, given.pipeline.pop("task", task), library, None, None, given)
+
+    @classmethod
+    def _open(
+        cls,
+        graph: ComputeGraph,
+        task: str | None,
+        model: Library,
+        solver: str | None,
+        dtype: torch.dtype | None,
+        given: Options,
+    ) -> Self:
+        library = overlay(model, graph, given)
+        if solver is not None:
+            use_solver(graph, solver)
+        elif model.graph_file is None or "scheduler" in given.components:
+            use_own_solver(graph, library)  # a graph that was saved has its own
+        pipeline = cls.from_graph(graph, task=task, library=library, **given.pipeline)
+        check_files(graph)
+        warn_of_left_out(graph, library)
+        return pipeline if dtype is None else pipeline.to(dtype=dtype)
 
     @classmethod
     def from_workflow(

@@ -23,6 +23,7 @@ def describe_call(
     *,
     seed: int | Sequence[int] | None,
     library: Library | None,
+    stopped_after: tuple[int, int | None] | None = None,
 ) -> dict[str, Any]:
     """Describes a call as plain data.
 
@@ -32,7 +33,10 @@ def describe_call(
         call: The arguments given; tensors and pictures are described by their shape.
         seed: The seed, if one was given.
         library: The model.
+        stopped_after: The last step and how many there were to be, where a loop was ended early:
+            such pictures are not what the call makes.
     """
+    stopped = {} if stopped_after is None else {"stopped_after": list(stopped_after)}
     return {
         "graph": graph.name,
         "task": None if task is None else task.name,
@@ -47,6 +51,7 @@ def describe_call(
             if value is not None and name != "generator"
         },
         "versions": {name: versions()[name] for name in ("yggdrasil", "torch", "diffusers")},
+        **stopped,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import PIL.Image
 import torch
 
 from yggdrasil.core.errors import GraphFileError
+from yggdrasil.core.executor import Observer
 from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.result import GenerationResult
 from yggdrasil.pipelines.runner import Runner
@@ -51,6 +52,8 @@ def rerun(
     device: str | None = None,
     allow_download: bool = False,
     allow_changes: bool = False,
+    observers: Sequence[Observer] = (),
+    progress_bar: bool = True,
 ) -> Rerun:
     """Makes a picture again, bit for bit on the machine that made it.
 
@@ -64,6 +67,8 @@ def rerun(
         device: A device in place of the one that it was made on.
         allow_download: Whether a model that is not on this machine may be fetched from the hub.
         allow_changes: Whether to go on where the picture, or what it carries, was changed since.
+        observers: Listeners to calls and steps.
+        progress_bar: Whether to show one.
 
     Raises:
         GraphFileError: The file carries no record, a damaged or changed one, or one that does not
@@ -84,7 +89,8 @@ def rerun(
     )
     opened = open_workflow(carried.workflow, carried.store, source=str(path), opening=opening)
     runner = Runner(opened)
-    result = runner.run({"output_type": "pil"})
+    runner.pipeline.set_progress_bar_config(disable=not progress_bar)
+    result = runner.run({"output_type": "pil", "observers": observers})
     about = carried.workflow.picture
     assert about is not None  # noqa: S101 - reading the picture saw to it
     if about.index >= len(result.images):

@@ -14,6 +14,7 @@ import PIL.Image
 from torch import Tensor
 
 from yggdrasil.core.errors import InputError
+from yggdrasil.pipelines.notebook import html_of_result
 from yggdrasil.pipelines.workflows.origin import Origin
 from yggdrasil.pipelines.workflows.pictures import write_picture
 from yggdrasil.pipelines.workflows.stores import PictureStore
@@ -30,7 +31,8 @@ class GenerationResult:
     Attributes:
         images: In the form that ``output_type`` asked for; latents for ``latent``.
         latents: The solver's result ``b c h w``; None where the graph exposes none.
-        metadata: What made it: template, task, inputs, seed, versions.
+        metadata: What made it: template, task, inputs, seed, versions; ``stopped_after`` where
+            an observer or Ctrl-C ended a loop before its time.
         outputs: Every output that was asked for, by name.
         origin: What ``save`` writes into the files: the call, as it was before it ran.
     """
@@ -94,6 +96,10 @@ class GenerationResult:
     def __len__(self) -> int:
         """Counts the images."""
         return len(self.images)
+
+    def _repr_html_(self) -> str:
+        """Shows the pictures, small, in a notebook."""
+        return html_of_result(self.images, self.metadata)
 
 
 def _as_pil(images: Any) -> list[PIL.Image.Image]:

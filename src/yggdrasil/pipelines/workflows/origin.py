@@ -164,6 +164,17 @@ class Origin:
             lost=lost,
         )
 
+    def note_end(self, stopped_after: tuple[int, int | None] | None) -> None:
+        """Takes down that a loop was ended before its time, which no file makes happen again.
+
+        Args:
+            stopped_after: The last step and how many there were to be, if so.
+        """
+        if stopped_after is not None:
+            step, count = stopped_after
+            told = f"it was stopped after step {step} of {'?' if count is None else count}"
+            self.lost = {**self.lost, "the last steps": told}
+
     def tell(self) -> tuple[Workflow, PictureStore]:
         """Tells what was taken down, and what the weights are, when this is asked first.
 

@@ -24,6 +24,7 @@ NO_INPUTS = (
     "return_dict",
     "observers",
     "cancelled",
+    "preview",
     "callback_on_step_end",
     "callback_on_step_end_tensor_inputs",
 )
