@@ -29,7 +29,8 @@ from yggdrasil.core.errors import (
 )
 from yggdrasil.pipelines.rerun import rerun
 from yggdrasil.pipelines.workflows.pictures import _record_hash
-from yggdrasil.pipelines.workflows.stores import content_hash
+from yggdrasil.pipelines.workflows.stores import PictureStore, content_hash
+from yggdrasil.pipelines.workflows.values import GeneratorState, decode, encode
 
 
 @pytest.fixture(scope="module")
@@ -385,6 +386,27 @@ def test_a_state_that_leads_out_of_the_generators_memory_is_refused(made, tmp_pa
             path = write(tmp_path / "state.png", told, image=image.copy())
         with pytest.raises(GraphFileError, match="is no generator: 624 words are left at word 624"):
             rerun(path)
+
+
+@pytest.mark.parametrize("draws", [0, 1, 3, 623, 624, 625, 1247, 1248, 1249])
+def test_states_that_generators_come_to_are_taken(draws):
+    """After any number of draws, in each of the ways that PyTorch draws."""
+    for draw in (torch.rand, torch.randn, _whole):
+        generator = torch.Generator().manual_seed(1)
+        draw(draws, generator=generator)
+        store = PictureStore()
+        told = encode(GeneratorState.of(generator), store, "generator")
+        again = decode(told, _kept(store), "generator")
+        assert torch.equal(again.get_state(), generator.get_state())
+
+
+def _whole(count, generator):
+    return torch.randint(9, (count,), generator=generator)
+
+
+def _kept(store):
+    inside, _ = store.divide(2**20)
+    return PictureStore(None, inside)
 
 
 def test_whatever_a_record_says_the_answer_is_a_refusal(made, tmp_path):
