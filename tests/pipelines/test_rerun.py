@@ -333,6 +333,21 @@ def test_a_callback_that_changed_something_is_told(pipe, tmp_path):
     assert_same(path)
 
 
+def test_what_is_written_into_a_task_is_kept(pipe, tmp_path):
+    pipe("a cat", seed=1, **STEPS)
+    pipe.graph.tasks["txt2img"]["defaults"]["guidance_scale"] = 2.5
+    (path,) = pipe("a cat", seed=1, **STEPS).save(tmp_path / "made.png")
+    assert_same(path)
+
+
+def test_autocast_is_said_to_be_lost(pipe, tmp_path):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = pipe("a cat", seed=1, **STEPS)
+    (path,) = result.save(tmp_path / "made.png")
+    with pytest.raises(GraphFileError, match="autocast: it was on, which no file says"):
+        rerun(path)
+
+
 def test_a_block_without_a_name_cannot_be_made_again(pipe, tmp_path, caplog):
     class Nameless(Lift):
         """Is not registered."""
