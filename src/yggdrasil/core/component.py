@@ -118,11 +118,12 @@ class Component(Generic[T]):
         """
         if block is None:
             return self
+        found: T | None = self._held(block)  # without the lock: it is read in every step
+        if found is not None:
+            return found
         with self._lock:
-            modules = block._modules  # noqa: SLF001 - where nn.Module keeps what setattr gave it
-            held = modules.get(self.name, block.__dict__.get(self.name))
-            if held is not None:
-                found: T = held  # of the slot's own class: give and load put nothing else there
+            found = self._held(block)
+            if found is not None:
                 return found
             source = block.sources.get(self.name)
             if source is None:
@@ -141,3 +142,9 @@ class Component(Generic[T]):
             device, dtype = block.placement
             value.to(device=device, dtype=dtype)
         return value  # type: ignore[return-value] # a source gives what the slot asks for
+
+    def _held(self, block: _Holder) -> T | None:
+        """Gives what the slot holds; of its own class, since nothing else is put there."""
+        modules = block._modules  # noqa: SLF001 - where nn.Module keeps what setattr gave it
+        found: T | None = modules.get(self.name, block.__dict__.get(self.name))
+        return found

@@ -300,8 +300,7 @@ def _with_frees(items: Iterable[Call | Loop], kept: set[Slot]) -> Iterator[Call 
     for place, item in enumerate(ordered):
         for slot in item.reads():
             last[slot] = place
-        written = item.writes() if isinstance(item, Loop) else {s for _, s in item.results}
-        for slot in written:
+        for slot in item.writes():
             last.setdefault(slot, place)
             last[slot] = max(last[slot], place)
     frees: dict[int, list[Slot]] = defaultdict(list)

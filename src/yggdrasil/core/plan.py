@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.fingerprint import digest
 from yggdrasil.core.ports import OpSpec
 from yggdrasil.core.wiring import Vertex
 
@@ -16,7 +18,10 @@ Slot = int
 """A numbered place for a value while the plan runs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# No slots in calls, loops and plans: what every run asks of them is worked out once and kept.
+
+
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """One op to be run.
 
@@ -36,16 +41,54 @@ class Call:
     results: tuple[tuple[str, Slot], ...]
     frees: tuple[Slot, ...] = ()
 
-    def reads(self) -> Iterator[Slot]:
-        """Gives every slot that the call reads."""
+    def reads(self) -> tuple[Slot, ...]:
+        """Gives every slot that the call reads, in the order of its arguments."""
+        return self._reads
+
+    def writes(self) -> frozenset[Slot]:
+        """Gives the slots that the call fills."""
+        return self._writes
+
+    @cached_property
+    def keeps(self) -> tuple[Slot, ...]:
+        """The slots whose values a cache keeps for the call."""
+        return tuple(slot for _, slot in self.results)
+
+    @cached_property
+    def gathers(self) -> bool:
+        """Whether an argument takes the values of several slots as a tuple."""
+        return any(isinstance(slot, tuple) for _, slot in self.arguments)
+
+    @cached_property
+    def draws(self) -> bool:
+        """Whether the call is given a generator."""
+        return any(port == "generator" for port, _ in self.arguments)
+
+    @cached_property
+    def generators(self) -> tuple[Slot, ...]:
+        """The slots of its generators."""
+        named = [slot for port, slot in self.arguments if port == "generator"]
+        return tuple(slot for slot in named if isinstance(slot, int))
+
+    @cached_property
+    def signature(self) -> bytes:
+        """A hash of the op's name, and of its arguments' names and how many slots each has."""
+        counts = [(port, len(s) if isinstance(s, tuple) else -1) for port, s in self.arguments]
+        return digest(repr((self.spec.name, counts)).encode())
+
+    @cached_property
+    def _reads(self) -> tuple[Slot, ...]:
+        found: list[Slot] = []
         for _, slot in self.arguments:
-            if isinstance(slot, tuple):
-                yield from slot
-            else:
-                yield slot
+            found += slot if isinstance(slot, tuple) else (slot,)
+        return tuple(found)
+
+    @cached_property
+    def _writes(self) -> frozenset[Slot]:
+        return frozenset(self.keeps)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Loop:
     """A fold over a state: the body runs until the state says that it is done.
 
@@ -71,16 +114,36 @@ class Loop:
         return Vertex(self.until.vertex.node, "loop")
 
     def writes(self) -> frozenset[Slot]:
-        """Gives the slots that the body fills."""
-        inside = {slot for call in self.body for _, slot in call.results}
-        return frozenset(inside | {self.state})
+        """Gives the slots that the body fills, and that of the state."""
+        return self._writes
 
-    def reads(self) -> Iterator[Slot]:
+    def reads(self) -> tuple[Slot, ...]:
         """Gives the slots that the loop reads from outside."""
-        inside = self.writes()
-        yield self.initial
-        for call in self.body:
-            yield from (slot for slot in call.reads() if slot not in inside)
+        return self._reads
+
+    @property
+    def keeps(self) -> tuple[Slot, ...]:
+        """The slot whose value a cache keeps for the loop: the last state's."""
+        return (self.carried,)
+
+    @cached_property
+    def draws(self) -> bool:
+        """Whether a call of the body is given a generator."""
+        return any(call.draws for call in self.body)
+
+    @cached_property
+    def generators(self) -> tuple[Slot, ...]:
+        """The slots of the body's generators, each once."""
+        return tuple(dict.fromkeys(slot for call in self.body for slot in call.generators))
+
+    @cached_property
+    def _writes(self) -> frozenset[Slot]:
+        return frozenset({slot for call in self.body for slot in call.keeps} | {self.state})
+
+    @cached_property
+    def _reads(self) -> tuple[Slot, ...]:
+        outside = [s for call in self.body for s in call.reads() if s not in self._writes]
+        return (self.initial, *outside)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +173,7 @@ class Guard:
         return self.block.unused_inputs(self.vertex.op, self.known(values)) == self.unused
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """An immutable order of calls and loops from given inputs to wanted outputs.
 
@@ -144,6 +207,16 @@ class Plan:
                 yield from item.body
             else:
                 yield item
+
+    @cached_property
+    def lasting(self) -> tuple[frozenset[Slot], ...]:
+        """For each item the slots that it fills and that are read after it, as outputs too."""
+        needed = set(self.outputs.values())
+        found: list[frozenset[Slot]] = []
+        for item in reversed(self.items):
+            found.append(item.writes() & needed)
+            needed.update(item.reads())
+        return tuple(reversed(found))
 
     def describe(self) -> str:
         """Prints the order of calls, loops indented, with where each input comes from."""

@@ -138,9 +138,11 @@ class Runtime:
         while waiting:
             graph = waiting.pop()
             stamp += [id(graph), graph.version, hash((graph.rules, graph.draws))]
-            blocks = [node.block for node in graph.nodes.values() if node.block is not None]
-            stamp += [block.components_version for block in blocks]
-            waiting += [block.inner_graph for block in blocks if block.inner_graph is not None]
+            for node in graph.nodes.values():
+                if node.block is not None:
+                    stamp.append(node.block.components_version)
+                    if node.block.inner_graph is not None:
+                        waiting.append(node.block.inner_graph)
         if tuple(stamp) != self._stamp:
             self._stamp = tuple(stamp)
             self._wirings.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -50,9 +51,15 @@ def describe_call(
         "versions": {
             "yggdrasil": yggdrasil.__version__,
             "torch": torch.__version__,
-            "diffusers": importlib.metadata.version("diffusers"),
+            "diffusers": _version("diffusers"),
         },
     }
+
+
+@functools.cache
+def _version(package: str) -> str:
+    # Reading it off the disk takes longer than many a step.
+    return importlib.metadata.version(package)
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,13 @@ from yggdrasil.blocks.batching import as_generators
 from yggdrasil.blocks.checks import check_choice
 from yggdrasil.blocks.configuration import constructor_defaults
 from yggdrasil.blocks.solver.schedule import Schedule
-from yggdrasil.blocks.solver.shell import Record, Scheduler, open_shell, read_shell
+from yggdrasil.blocks.solver.shell import (
+    Record,
+    Scheduler,
+    open_shell,
+    read_shell,
+    scales_input,
+)
 from yggdrasil.blocks.solver.training_form import TrainingForm
 from yggdrasil.core.component import Component, ComponentSource
 from yggdrasil.core.errors import ConfigError, InputError, nearest
@@ -189,6 +195,8 @@ class DiffusersSolver(AbstractSolver):
             InputError: No step is left.
         """
         timestep = self._timestep(state)
+        if not scales_input(self.scheduler_class()):
+            return Tick(state.latents, timestep, state.index, state.count, state)
         scheduler = self._open(state.internals)
         sample = scheduler.scale_model_input(state.latents, timestep)
         # Schedulers find their place in the schedule here, and some warn where it was not done.
@@ -226,7 +234,7 @@ class DiffusersSolver(AbstractSolver):
         if "eta" in accepts:
             further["eta"] = eta
         if "generator" in accepts:
-            further["generator"] = as_generators(generator, len(state.latents))
+            further["generator"] = as_generators(generator, state.latents.size(0))
         latents = scheduler.step(
             model_output, timestep, state.latents, **further, return_dict=False
         )[0]
