@@ -249,14 +249,12 @@ class _Run:
 
     def _invoke(self, call: Call) -> Any:
         values = self.values
-        arguments: dict[str, Any]
-        if call.gathers:
-            arguments = {
-                port: values[slot] if isinstance(slot, int) else tuple([values[s] for s in slot])
-                for port, slot in call.arguments
-            }
-        else:  # nearly always
-            arguments = {port: values[slot] for port, slot in call.arguments}  # type: ignore[index] # one slot each
+        arguments: dict[str, Any] = {}
+        for port, slot in call.arguments:  # a comprehension would cost a frame
+            if type(slot) is int:
+                arguments[port] = values[slot]
+            else:
+                arguments[port] = tuple([values[each] for each in slot])  # type: ignore[union-attr] # slots
         try:
             return getattr(call.block, call.spec.name)(**arguments)
         except YggdrasilError as error:

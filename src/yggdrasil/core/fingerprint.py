@@ -18,6 +18,8 @@ _SIZE = 16
 
 def digest(*parts: bytes) -> bytes:
     """Hashes byte strings into one key; each part is delimited by its length."""
+    if len(parts) == 1:
+        return hashlib.blake2b(parts[0], digest_size=_SIZE).digest()
     marked = [piece for part in parts for piece in (len(part).to_bytes(8, "little"), part)]
     return hashlib.blake2b(b"".join(marked), digest_size=_SIZE).digest()
 

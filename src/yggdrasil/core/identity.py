@@ -33,18 +33,24 @@ _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
 _BY_VALUE = 2
 
 
-def block_identity(block: AbstractBaseBlock) -> bytes:
-    """Gives the identity of a block: class, configuration, attributes, components, weights."""
+def block_identity(block: AbstractBaseBlock, around: bytes = b"") -> bytes:
+    """Gives the identity of a block: class, configuration, attributes, components, weights.
+
+    Args:
+        block: The block.
+        around: What else decides what it computes, such as ``surroundings``.
+    """
     cls = type(block)
     attributes = vars(block)
-    parts: list[object] = [block.type_name, block.version, serial_of(cls)]
+    parts: list[object] = [around, block.type_name, block.version, serial_of(cls)]
     for name, value in block.config.items():
         parts += (name, value if type(value) in _PLAIN else _told(value))
     parts.append(len(parts))
     for name, value in attributes.items():
         if name[0] != "_" and name not in _OF_BLOCKS:
             parts += (name, value if type(value) in _PLAIN else _told(value))
-    parts.append(_told(block.weights_version()))
+    weights = block.weights_version()
+    parts.append(_told(weights) if weights else None)
     for name in block.slots():
         held = attributes.get(name)
         if held is not None:

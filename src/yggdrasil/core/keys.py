@@ -103,7 +103,7 @@ class KeyTable:
     def _block_key(self, block: AbstractBaseBlock) -> bytes:
         known = self._blocks.get(id(block))
         if known is None:
-            known = self._blocks[id(block)] = digest(self._around, block_identity(block))
+            known = self._blocks[id(block)] = block_identity(block, self._around)
         return known
 
 

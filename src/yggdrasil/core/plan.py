@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from yggdrasil.core.block import AbstractBaseBlock
@@ -12,16 +12,18 @@ from yggdrasil.core.fingerprint import digest
 from yggdrasil.core.ports import OpSpec
 from yggdrasil.core.wiring import Vertex
 
-__all__ = ["Call", "Guard", "Loop", "Plan"]
+__all__ = ["Call", "Guard", "Loop", "Plan", "note_frees"]
 
 Slot = int
 """A numbered place for a value while the plan runs."""
 
 
-# No slots in calls, loops and plans: what every run asks of them is worked out once and kept.
+def _worked_out() -> Any:
+    """Declares a field that is worked out once, when the object is made: each run asks for it."""
+    return field(init=False, repr=False, compare=False)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One op to be run.
 
@@ -32,6 +34,10 @@ class Call:
         arguments: For each input that is given: its name and its slot, or slots if it takes many.
         results: For each output: its name and the slot.
         frees: Slots that nothing needs after this call.
+        keeps: The slots of the results, whose values a cache keeps for the call.
+        generators: The slots of its generators.
+        draws: Whether it is given a generator.
+        signature: A hash of the op's name, and of its arguments' names and how many slots each has.
     """
 
     vertex: Vertex
@@ -40,6 +46,39 @@ class Call:
     arguments: tuple[tuple[str, Slot | tuple[Slot, ...]], ...]
     results: tuple[tuple[str, Slot], ...]
     frees: tuple[Slot, ...] = ()
+    keeps: tuple[Slot, ...] = _worked_out()
+    generators: tuple[Slot, ...] = _worked_out()
+    draws: bool = _worked_out()
+    signature: bytes = _worked_out()
+    _reads: tuple[Slot, ...] = _worked_out()
+    _writes: frozenset[Slot] = _worked_out()
+
+    def __post_init__(self) -> None:
+        """Works out what follows from arguments and results."""
+        reads: list[Slot] = []
+        counts: list[tuple[str, int]] = []
+        generators: list[Slot] = []
+        draws = False
+        for port, slots in self.arguments:
+            if isinstance(slots, tuple):
+                reads += slots
+                counts.append((port, len(slots)))
+            else:
+                reads.append(slots)
+                counts.append((port, -1))
+            if port == "generator":
+                draws = True
+                generators += [slots] if isinstance(slots, int) else []
+        keeps = tuple([slot for _, slot in self.results])
+        _keep(
+            self,
+            keeps=keeps,
+            generators=tuple(generators),
+            draws=draws,
+            signature=_signature(self.spec.name, tuple(counts)),
+            _reads=tuple(reads),
+            _writes=frozenset(keeps),
+        )
 
     def reads(self) -> tuple[Slot, ...]:
         """Gives every slot that the call reads, in the order of its arguments."""
@@ -49,46 +88,8 @@ class Call:
         """Gives the slots that the call fills."""
         return self._writes
 
-    @cached_property
-    def keeps(self) -> tuple[Slot, ...]:
-        """The slots whose values a cache keeps for the call."""
-        return tuple(slot for _, slot in self.results)
 
-    @cached_property
-    def gathers(self) -> bool:
-        """Whether an argument takes the values of several slots as a tuple."""
-        return any(isinstance(slot, tuple) for _, slot in self.arguments)
-
-    @cached_property
-    def draws(self) -> bool:
-        """Whether the call is given a generator."""
-        return any(port == "generator" for port, _ in self.arguments)
-
-    @cached_property
-    def generators(self) -> tuple[Slot, ...]:
-        """The slots of its generators."""
-        named = [slot for port, slot in self.arguments if port == "generator"]
-        return tuple(slot for slot in named if isinstance(slot, int))
-
-    @cached_property
-    def signature(self) -> bytes:
-        """A hash of the op's name, and of its arguments' names and how many slots each has."""
-        counts = [(port, len(s) if isinstance(s, tuple) else -1) for port, s in self.arguments]
-        return digest(repr((self.spec.name, counts)).encode())
-
-    @cached_property
-    def _reads(self) -> tuple[Slot, ...]:
-        found: list[Slot] = []
-        for _, slot in self.arguments:
-            found += slot if isinstance(slot, tuple) else (slot,)
-        return tuple(found)
-
-    @cached_property
-    def _writes(self) -> frozenset[Slot]:
-        return frozenset(self.keeps)
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Loop:
     """A fold over a state: the body runs until the state says that it is done.
 
@@ -99,6 +100,9 @@ class Loop:
         state: Slot that the body reads the state from.
         carried: Slot that the body leaves the next state in; after the loop, the last one.
         frees: Slots that nothing needs after the loop.
+        keeps: The slot whose value a cache keeps for the loop: the last state's.
+        generators: The slots of the body's generators, each once.
+        draws: Whether a call of the body is given a generator.
     """
 
     body: tuple[Call, ...]
@@ -107,43 +111,53 @@ class Loop:
     state: Slot
     carried: Slot
     frees: tuple[Slot, ...] = ()
+    keeps: tuple[Slot, ...] = _worked_out()
+    generators: tuple[Slot, ...] = _worked_out()
+    draws: bool = _worked_out()
+    _reads: tuple[Slot, ...] = _worked_out()
+    _writes: frozenset[Slot] = _worked_out()
+
+    def __post_init__(self) -> None:
+        """Works out what follows from the body."""
+        inside = frozenset({slot for call in self.body for slot in call.keeps} | {self.state})
+        outside = [slot for call in self.body for slot in call.reads() if slot not in inside]
+        _keep(
+            self,
+            keeps=(self.carried,),
+            generators=tuple(dict.fromkeys(s for call in self.body for s in call.generators)),
+            draws=any(call.draws for call in self.body),
+            _reads=(self.initial, *outside),
+            _writes=inside,
+        )
 
     @property
     def vertex(self) -> Vertex:
         """The vertex that opens an iteration, by which the loop is known."""
         return Vertex(self.until.vertex.node, "loop")
 
-    def writes(self) -> frozenset[Slot]:
-        """Gives the slots that the body fills, and that of the state."""
-        return self._writes
-
     def reads(self) -> tuple[Slot, ...]:
         """Gives the slots that the loop reads from outside."""
         return self._reads
 
-    @property
-    def keeps(self) -> tuple[Slot, ...]:
-        """The slot whose value a cache keeps for the loop: the last state's."""
-        return (self.carried,)
+    def writes(self) -> frozenset[Slot]:
+        """Gives the slots that the body fills, and that of the state."""
+        return self._writes
 
-    @cached_property
-    def draws(self) -> bool:
-        """Whether a call of the body is given a generator."""
-        return any(call.draws for call in self.body)
 
-    @cached_property
-    def generators(self) -> tuple[Slot, ...]:
-        """The slots of the body's generators, each once."""
-        return tuple(dict.fromkeys(slot for call in self.body for slot in call.generators))
+def note_frees(call: Call, slots: tuple[Slot, ...]) -> Call:
+    """Notes what a call frees, in a call that was just made and that nobody has seen yet."""
+    _keep(call, frees=slots)
+    return call
 
-    @cached_property
-    def _writes(self) -> frozenset[Slot]:
-        return frozenset({slot for call in self.body for slot in call.keeps} | {self.state})
 
-    @cached_property
-    def _reads(self) -> tuple[Slot, ...]:
-        outside = [s for call in self.body for s in call.reads() if s not in self._writes]
-        return (self.initial, *outside)
+def _keep(frozen: object, **fields: object) -> None:
+    for name, value in fields.items():
+        object.__setattr__(frozen, name, value)
+
+
+@lru_cache(4096)
+def _signature(op: str, counts: tuple[tuple[str, int], ...]) -> bytes:
+    return digest(repr((op, counts)).encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

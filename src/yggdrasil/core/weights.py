@@ -28,16 +28,16 @@ def tensors_of(module: nn.Module) -> list[Tensor]:
     seen: set[int] = set()
     waiting = [module]
     while waiting:
-        each = waiting.pop()
+        each = vars(waiting.pop())
         if id(each) in seen:
             continue
         seen.add(id(each))
-        attributes = vars(each)
-        for held in (attributes["_parameters"], attributes["_buffers"]):
-            if held:
-                found += [tensor for tensor in held.values() if tensor is not None]
-        if attributes["_modules"]:
-            waiting += [child for child in attributes["_modules"].values() if child is not None]
+        if each["_parameters"]:
+            found += [tensor for tensor in each["_parameters"].values() if tensor is not None]
+        if each["_buffers"]:
+            found += [tensor for tensor in each["_buffers"].values() if tensor is not None]
+        if each["_modules"]:
+            waiting += [child for child in each["_modules"].values() if child is not None]
     return found
 
 

@@ -94,12 +94,14 @@ def test_what_json_says_is_everything_but_the_pictures(request_for):
     assert plain["memory_bytes"] is None
 
 
+@pytest.mark.slow
 def test_each_side_tells_its_peak_from_a_process_of_its_own(request_for):
     job = ours.find_out(request_for(solver="solver/ddim"))
     for side in ("ours", "theirs"):
         assert 2**26 < peak.peak_of(side, job) < 2**34
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_says_why(request_for):
     job = ours.find_out(request_for())
     broken = type(job)(**{**_fields(job), "folder": "/nowhere"})

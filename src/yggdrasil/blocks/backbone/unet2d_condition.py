@@ -74,7 +74,7 @@ class UNet2DConditionBackbone(AbstractBackbone):
         if residuals:
             raise InputError(f"{self.type_name} takes no residuals of inner modules.")
         named: dict[str, Any] = dict(conditioning.tensors)
-        added = {name: named.pop(name) for name in named.keys() - _PARAMETERS}
+        added = {name: named.pop(name) for name in conditioning.tensors if name not in _PARAMETERS}
         if added:
             given = model_arguments.pop("added_cond_kwargs", None) or {}
             named["added_cond_kwargs"] = {**added, **given}

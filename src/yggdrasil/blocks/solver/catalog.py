@@ -18,28 +18,30 @@ __all__ = ["SOLVERS", "Entry", "solver_type_for"]
 
 
 class Entry(NamedTuple):
-    """A solver's name, the scheduler that it drives, and what that scheduler writes to in place.
+    """A solver's name, the scheduler that it drives, and what is particular about that.
 
     Attributes:
         name: As in ``solver/name``.
         scheduler: The class's name in Diffusers.
         written_in_place: Attributes holding tensors that ``step`` changes instead of replacing.
+        counts_timesteps: Whether ``step`` takes timesteps as places on the training schedule.
     """
 
     name: str
     scheduler: str
     written_in_place: tuple[str, ...] = ()
+    counts_timesteps: bool = False
 
 
 _ENTRIES = (
-    Entry("ddim", "DDIMScheduler"),
-    Entry("ddpm", "DDPMScheduler"),
+    Entry("ddim", "DDIMScheduler", counts_timesteps=True),
+    Entry("ddpm", "DDPMScheduler", counts_timesteps=True),
     Entry("dpmpp_2m", "DPMSolverMultistepScheduler"),
     Entry("euler", "EulerDiscreteScheduler"),
     Entry("euler_a", "EulerAncestralDiscreteScheduler"),
     Entry("heun", "HeunDiscreteScheduler"),
     Entry("lcm", "LCMScheduler"),
-    Entry("pndm", "PNDMScheduler", written_in_place=("cur_model_output",)),
+    Entry("pndm", "PNDMScheduler", written_in_place=("cur_model_output",), counts_timesteps=True),
     Entry("unipc", "UniPCMultistepScheduler"),
 )
 
@@ -72,6 +74,7 @@ def _define(entry: Entry) -> type[DiffusersSolver]:
             functools.partial(getattr, diffusers, entry.scheduler), optional=True
         ),
         "written_in_place": entry.written_in_place,
+        "counts_timesteps": entry.counts_timesteps,
     }
     cls = type(f"{entry.scheduler.removesuffix('Scheduler')}Solver", (DiffusersSolver,), body)
     return register_block(f"solver/{entry.name}")(cls)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -24,6 +24,7 @@ from yggdrasil.blocks.solver.shell import (
     scales_input,
 )
 from yggdrasil.blocks.solver.training_form import TrainingForm
+from yggdrasil.blocks.solver.visits import Visits
 from yggdrasil.core.component import Component, ComponentSource
 from yggdrasil.core.errors import ConfigError, InputError, nearest
 from yggdrasil.core.kinds import Generator, Latents, Noise, Timestep
@@ -84,6 +85,9 @@ class DiffusersSolver(AbstractSolver):
     Attributes:
         scheduler: The slot; its class is the scheduler that is driven.
         written_in_place: See ``shell.open_shell``.
+        counts_timesteps: Whether ``step`` takes a timestep as a place on the training schedule and
+            nothing else. It is then given as a number, which spares the arithmetic of tensors and,
+            on a GPU, waiting for it.
 
     Raises:
         ConfigError: The scheduler has no such option.
@@ -91,9 +95,11 @@ class DiffusersSolver(AbstractSolver):
 
     scheduler = Component[Any](SchedulerMixin, optional=True)
     written_in_place: ClassVar[tuple[str, ...]] = ()
+    counts_timesteps: ClassVar[bool] = False
 
     _prepared: _Prepared | None
     _form: tuple[_Prepared, TrainingForm] | None
+    _visits: Visits
 
     def __init__(self, **options: Any) -> None:
         known = constructor_defaults(self.scheduler_class())
@@ -106,6 +112,7 @@ class DiffusersSolver(AbstractSolver):
         self._options = options
         self._prepared = None
         self._form = None
+        self._visits = Visits(numbers=self.counts_timesteps)
 
     @classmethod
     def scheduler_class(cls) -> type:
@@ -194,13 +201,18 @@ class DiffusersSolver(AbstractSolver):
         Raises:
             InputError: No step is left.
         """
-        timestep = self._timestep(state)
+        timestep = self._visits.at(state).timestep
         if not scales_input(self.scheduler_class()):
             return Tick(state.latents, timestep, state.index, state.count, state)
         scheduler = self._open(state.internals)
         sample = scheduler.scale_model_input(state.latents, timestep)
         # Schedulers find their place in the schedule here, and some warn where it was not done.
-        seen = replace(state, internals=read_shell(scheduler))
+        seen = SolverStateValue(
+            latents=state.latents,
+            timesteps=state.timesteps,
+            index=state.index,
+            internals=read_shell(scheduler),
+        )
         return Tick(sample, timestep, state.index, state.count, seen)
 
     @op
@@ -227,7 +239,7 @@ class DiffusersSolver(AbstractSolver):
                 f"The solver was given a prediction for each of the branches "
                 f"{', '.join(model_output.names)}: combine them first, with a guidance block."
             )
-        timestep = self._timestep(state)
+        visit = self._visits.at(state)
         scheduler = self._open(state.internals)
         accepts = self._accepts("step")
         further: dict[str, Any] = {}
@@ -236,7 +248,11 @@ class DiffusersSolver(AbstractSolver):
         if "generator" in accepts:
             further["generator"] = as_generators(generator, state.latents.size(0))
         latents = scheduler.step(
-            model_output, timestep, state.latents, **further, return_dict=False
+            model_output,
+            visit.given,
+            state.latents,
+            **further,
+            return_dict=False,
         )[0]
         return SolverStateValue(
             latents=latents,
@@ -351,14 +367,6 @@ class DiffusersSolver(AbstractSolver):
 
     def _open(self, record: Record) -> Scheduler:
         return open_shell(self.scheduler_class(), record, self.written_in_place)
-
-    def _timestep(self, state: SolverStateValue) -> Tensor:
-        if state.index >= state.count:
-            raise InputError(
-                f"The solver's state is after its last step ({state.count} of {state.count}): "
-                "read the result with `finish`, or begin anew with `start`."
-            )
-        return state.timesteps[state.index]
 
     def _accepts(self, method: str) -> frozenset[str]:
         return _parameters(self.scheduler_class(), method)

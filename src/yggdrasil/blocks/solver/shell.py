@@ -41,7 +41,7 @@ class Scheduler(Protocol):
         ...
 
     def step(
-        self, model_output: Tensor, timestep: Tensor, sample: Tensor, **further: object
+        self, model_output: Tensor, timestep: Tensor | int, sample: Tensor, **further: object
     ) -> tuple[Tensor, ...]:
         """Takes one step."""
         ...

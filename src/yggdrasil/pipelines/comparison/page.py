@@ -127,12 +127,12 @@ def _costs(comparison: Comparison) -> str:
         bars = ((times.ours.median, _seconds(times.ours)), (times.theirs.median,
                                                              _seconds(times.theirs)))  # fmt: skip
         ratio = times.ratio
-        told = f"{ratio.median:.3f} of Diffusers', {ratio.low:.3f} to {ratio.high:.3f}"
+        told = f"{ratio.median:.3f} × Diffusers ({ratio.low:.3f} to {ratio.high:.3f})"
         parts.append(_cost(name, told, bars))
     if comparison.memory is not None:
         memory = comparison.memory
         held = tuple((n, f"{n / _MEBIBYTE:,.0f} MiB") for n in (memory.ours, memory.theirs))
-        parts.append(_cost("Peak memory", f"{memory.ratio:.3f} of Diffusers'", held))
+        parts.append(_cost("Peak memory", f"{memory.ratio:.3f} × Diffusers", held))
     return "".join(parts)
 
 

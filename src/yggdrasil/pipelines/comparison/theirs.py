@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import diffusers
@@ -18,7 +19,12 @@ def open_theirs(job: Job) -> Any:
     """Loads the Diffusers pipeline of a job."""
     request = job.request
     cls = getattr(diffusers, job.pipeline)
-    pipe = cls.from_pretrained(job.folder, torch_dtype=request.torch_dtype, use_safetensors=True)
+    with warnings.catch_warnings():
+        # Its new name, dtype, would be passed over by the older versions that are allowed.
+        warnings.filterwarnings("ignore", "`torch_dtype` is deprecated", FutureWarning)
+        pipe = cls.from_pretrained(
+            job.folder, torch_dtype=request.torch_dtype, use_safetensors=True
+        )
     if job.scheduler is not None:
         name, config = job.scheduler
         pipe.scheduler = getattr(diffusers, name).from_config(dict(config))
