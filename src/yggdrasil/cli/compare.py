@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,19 +76,15 @@ def run(options: CompareOptions, **call: Any) -> None:
 
 
 def _table(comparison: Comparison) -> Table:
-    likeness, versions = comparison.likeness, comparison.versions
+    versions = comparison.versions
     title = f"{comparison.job.request.model}: {comparison.job.pipeline}"
     verdict = "[green]within[/]" if comparison.passed else "[bold red]above[/]"
     table = Table(title=escape(title), caption=f"{verdict} the tolerance of {comparison.tolerance}")
     for column in ("", f"YggDrasil {versions['yggdrasil']}", f"Diffusers {versions['diffusers']}"):
         table.add_column(escape(column), justify="right" if column else "left")
     table.add_column("difference or ratio", justify="right")
-    for name, difference in (("latents", likeness.latents), ("pictures", likeness.pictures)):
-        table.add_row(f"{name}, largest", "", "", f"{difference.largest:.3g}")
-        table.add_row(f"{name}, mean", "", "", f"{difference.mean:.3g}")
-    equal = math.isinf(likeness.psnr)
-    table.add_row("PSNR", "", "", "infinite" if equal else f"{likeness.psnr:.2f} dB")
-    table.add_row("SSIM", "", "", f"{likeness.ssim:.6f}")
+    for name, text in comparison.likeness.as_text().items():
+        table.add_row(name, "", "", text)
     table.add_row("time, s", *_times(comparison.wall))
     table.add_row("processor time, s", *_times(comparison.processor))
     if comparison.memory is not None:

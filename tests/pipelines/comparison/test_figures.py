@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from yggdrasil.pipelines.comparison.figures import Difference, psnr, ssim
+from yggdrasil.pipelines.comparison.figures import Difference, Likeness, psnr, ssim
 
 
 @pytest.fixture
@@ -64,3 +64,13 @@ def test_ssim_is_what_the_paper_says_pixel_by_pixel(picture):
                 / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))
             )
     assert ssim(picture, other) == pytest.approx(np.mean(found), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.0, "1.000000"), (1 - 2e-8, "1 − 2e-08"), (0.93, "0.930000")]
+)
+def test_what_is_nearly_one_is_not_said_to_be_one(value, text):
+    none = Difference(largest=0.0, mean=0.0)
+    likeness = Likeness(latents=none, pictures=none, psnr=math.inf, ssim=value)
+    assert likeness.as_text()["SSIM"] == text
+    assert likeness.as_text()["PSNR"] == "infinite"

@@ -59,6 +59,17 @@ class Likeness:
     psnr: float
     ssim: float
 
+    def as_text(self) -> dict[str, str]:
+        """Gives each figure as text, by what it is called."""
+        return {
+            "latents, largest": f"{self.latents.largest:.3g}",
+            "latents, mean": f"{self.latents.mean:.3g}",
+            "pictures, largest": f"{self.pictures.largest:.3g}",
+            "pictures, mean": f"{self.pictures.mean:.3g}",
+            "PSNR": "infinite" if math.isinf(self.psnr) else f"{self.psnr:.2f} dB",
+            "SSIM": _ssim_text(self.ssim),
+        }
+
 
 def psnr(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
     """Gives the peak signal-to-noise ratio of two pictures in decibels; infinite if equal.
@@ -103,3 +114,9 @@ def _windowed(values: Floats) -> Floats:
     """Gives the weighted mean of each pixel's surroundings, each channel by itself."""
     mean: Floats = gaussian_filter(values, _DEVIATION, radius=_RADIUS, axes=(0, 1))
     return mean
+
+
+def _ssim_text(value: float) -> str:
+    short = f"{value:.6f}"
+    # What is only nearly 1 must not be rounded to it.
+    return short if value == 1.0 or float(short) != 1.0 else f"1 − {1.0 - value:.1g}"

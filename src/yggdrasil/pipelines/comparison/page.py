@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import importlib.resources
 import io
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from html import escape
@@ -88,7 +87,7 @@ def _pictures(comparison: Comparison) -> str:
     shown = (
         ("YggDrasil", comparison.ours, ""),
         (f"Diffusers {comparison.versions['diffusers']}", comparison.theirs, ""),
-        ("Difference", apart, "none" if is_none else f"amplified × {_number(factor)}"),
+        ("Difference", apart, "none" if is_none else f"amplified × {factor:,.0f}"),
     )
     return "".join(_figure(name, values, note) for name, values, note in shown)
 
@@ -106,15 +105,7 @@ def _figure(name: str, values: NDArray[np.floating], note: str) -> str:
 
 
 def _figures(comparison: Comparison) -> str:
-    likeness = comparison.likeness
-    shown = {
-        "latents, largest": _number(likeness.latents.largest),
-        "latents, mean": _number(likeness.latents.mean),
-        "pictures, largest": _number(likeness.pictures.largest),
-        "pictures, mean": _number(likeness.pictures.mean),
-        "PSNR": "∞" if math.isinf(likeness.psnr) else f"{likeness.psnr:.2f} dB",
-        "SSIM": f"{likeness.ssim:.6f}",
-    }
+    shown = comparison.likeness.as_text()
     return "".join(
         f'<div class="card"><small>{escape(name)}</small><b>{escape(value)}</b></div>'
         for name, value in shown.items()
