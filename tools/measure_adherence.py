@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from yggdrasil import InferencePipeline
-from yggdrasil.training.datasets.shapes.adherence import Adherence, measure_adherence
+from yggdrasil.training.datasets.shapes.adherence import (
+    GUIDANCE_SCALE,
+    STEPS,
+    Adherence,
+    measure_adherence,
+)
 
 # What is asked: how many prompts, whether of combinations kept out, whether of two objects. There
 # are about 270 scenes of combinations kept out, and at most half of them are asked for.
@@ -26,7 +31,9 @@ SETS: dict[str, tuple[int, bool, bool]] = {
 }
 
 
-def measure(model: str, *, steps: int = 20, guidance_scale: float = 5.0) -> dict[str, Adherence]:
+def measure(
+    model: str, *, steps: int = STEPS, guidance_scale: float = GUIDANCE_SCALE
+) -> dict[str, Adherence]:
     """Paints and checks every set; the seed of a picture is its place in its batch.
 
     Args:
@@ -52,8 +59,8 @@ def main() -> None:
     """Prints the figures and, if asked, writes them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("model", nargs="?", default="zoo/shapes")
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance-scale", type=float, default=5.0)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--guidance-scale", type=float, default=GUIDANCE_SCALE)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     start = time.perf_counter()

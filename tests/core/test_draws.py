@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -44,8 +46,8 @@ def two(draws=()):
     return graph
 
 
-def order(graph, **given):
-    plan = Runtime(graph).plan({"generator": seeded(), **given}, ["join.run"])
+def order(graph, output="join.run", **given):
+    plan = Runtime(graph).plan({"generator": seeded(), **given}, [output])
     return [str(c.vertex) for c in plan.calls() if c.spec.draws]
 
 
@@ -163,6 +165,35 @@ def test_draws_of_two_stages_are_ordered_by_the_outer_list():
         order(graph)
     graph.draws = ("two.d.run", "one.d.run")
     assert order(graph) == ["two.d.run", "one.d.run"]
+
+
+def passing(*names):
+    """Makes stages that each draw and read the one before, named so that sorting misleads."""
+    graph = ComputeGraph("outer")
+    for name in names:
+        inner = ComputeGraph(name).add_node("d", Draw()).expose_input("x", "d.x")
+        graph.add_stage(name, inner.expose_output(name, "d"))
+    for first, then in pairwise(names):
+        graph.connect(f"{first}.run.{first}", f"{then}.run.x")
+    return graph.expose_output("sum", f"{names[-1]}.run.{names[-1]}")
+
+
+def test_stages_draw_in_the_order_in_which_data_passes():
+    assert order(passing("c", "a", "b"), "sum") == ["c.d.run", "a.d.run", "b.d.run"]
+
+
+def test_draws_of_a_stage_that_data_does_not_order_stand_behind_those_of_the_stage_it_reads():
+    refiner = ComputeGraph("refiner").add_node("encode", Draw()).add_node("noise", Draw())
+    refiner.add_node("join", Join()).connect("encode", "join.a").connect("noise", "join.b")
+    refiner.expose_input("start", "encode.x").expose_output("out", "join")
+    refiner.draws = ("encode.run", "noise.run")
+    base = ComputeGraph("base").add_node("z", Draw()).expose_output("start", "z")
+    graph = ComputeGraph("outer").add_stage("refiner", refiner).add_stage("base", base)
+    graph.expose_output("sum", "refiner.run.out")
+    assert order(graph, "sum") == ["base.z.run", "refiner.encode.run", "refiner.noise.run"]
+    # What the graph around them lists goes before.
+    refiner.draws, graph.draws = ("noise.run", "encode.run"), ("refiner.noise.run", "base.z.run")
+    assert order(graph, "sum") == ["refiner.noise.run", "base.z.run", "refiner.encode.run"]
 
 
 def test_roles_of_one_group_say_nothing_of_another():

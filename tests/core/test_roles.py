@@ -20,6 +20,7 @@ class Recorder(AbstractBackbone):
     def __init__(self, *, joins_branches: bool) -> None:
         self.joins_branches = joins_branches
         self.asked: list[tuple[str | None, int]] = []
+        self.timesteps: list[list[int] | int] = []
         self.branch: str | None = None
 
     def describe_input(self):
@@ -27,6 +28,7 @@ class Recorder(AbstractBackbone):
 
     def evaluate(self, sample, timestep, conditioning, residuals, model_arguments):
         self.asked.append((self.branch, len(sample)))
+        self.timesteps.append(timestep.tolist())
         return sample * conditioning.tensors["scale"][:, None, None, None]
 
     @contextlib.contextmanager
@@ -56,6 +58,14 @@ def test_each_branch_gets_its_own_conditioning(joins, asked):
     assert answer["negative"].flatten().tolist() == [2.0, 2.0]
     assert answer["positive"].flatten().tolist() == [15.0, 15.0]
     assert backbone.asked == asked
+
+
+@pytest.mark.parametrize(("joins", "seen"), [(True, [[7, 9, 7, 9]]), (False, [[7, 9], [7, 9]])])
+def test_timesteps_of_each_sample_are_those_of_each_branch(joins, seen):
+    backbone = Recorder(joins_branches=joins)
+    sample = BranchedValue(BRANCHES.names, (torch.ones(2, 1, 1, 1),) * 2)
+    backbone.predict(sample, torch.tensor([7, 9]), BRANCHES)
+    assert backbone.timesteps == seen
 
 
 @pytest.mark.parametrize("joins", [True, False])

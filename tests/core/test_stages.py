@@ -7,7 +7,9 @@ from tests.core.graphs import chain, diffusion, one, seeded
 from tests.core.toys import Add, AsNumber, Double, Mix, Weigh, calls, ran
 from yggdrasil.core.cache import ValueCache
 from yggdrasil.core.errors import (
+    ConfigError,
     ConnectError,
+    GraphError,
     LoopError,
     MissingInputError,
     UnknownInputError,
@@ -225,3 +227,100 @@ def test_a_stage_holds_the_weights_of_nodes_that_were_added_later():
     assert all(p.dtype == torch.float64 for p in inner.block("late").parameters())
     inner.remove_node("late")
     assert list(held.parameters()) == []
+
+
+# -- tasks of stages -------------------------------------------------------------------------------
+
+
+def tasked(**changes):
+    """A graph with two tasks, one of which starts from a picture."""
+    graph = diffusion()
+    graph.tasks = {
+        "make": {"takes": ["prompt", "generator"], "fixed": {"strength": 1.0}},
+        "change": {
+            "takes": ["prompt", "image", "strength", "generator"],
+            "arguments": {"image": "init_image"},
+            "defaults": {"strength": 0.5},
+        },
+        **changes,
+    }
+    return graph
+
+
+def test_a_stage_takes_what_its_task_takes():
+    graph = ComputeGraph("pipe").add_stage("draft", tasked(), task="make")
+    graph.add_stage("polish", tasked(), task="change")
+    graph.connect("draft.image", "polish.init_image").expose_output("image", "polish.image")
+    picture = torch.tensor([9.0, 9.0, 9.0])
+    given = {"prompt": "abc", "generator": seeded()}
+    found = Runtime(graph).run(given)["image"]
+    expected = seeded()
+    first = Runtime(diffusion()).run({"prompt": "abc", "generator": expected})["image"]
+    second = {"init_image": first, "strength": 0.5, "generator": expected}
+    assert torch.equal(found, Runtime(diffusion()).run({"prompt": "abc", **second})["image"])
+    # A picture of the call is none for the first stage, and an edge beats it at the second.
+    again = {**given, "generator": seeded(), "init_image": picture}
+    assert torch.equal(found, Runtime(graph).run(again)["image"])
+    # What the call says of one stage alone goes before everything.
+    said = {**given, "generator": seeded(), "polish.strength": 0.25}
+    assert not torch.equal(found, Runtime(graph).run(said)["image"])
+
+
+def test_defaults_of_a_stage_hold_inside_it():
+    inner = stage(Mix(), "sum", x="a", y="b")
+    inner.defaults = {"y": one(5)}
+    graph = ComputeGraph("outer").add_stage("s", inner).expose_output("sum", "s.sum")
+    alone = Runtime(inner).run({"x": one(1)})["sum"]
+    assert torch.equal(Runtime(graph).run({"x": one(1)})["sum"], alone)
+    other = Runtime(graph).run({"x": one(1), "y": one(7)})["sum"]
+    assert torch.equal(other, Runtime(inner).run({"x": one(1), "y": one(7)})["sum"])
+
+
+def test_a_stage_keeps_its_task_in_a_file():
+    graph = ComputeGraph("pipe").add_stage("draft", tasked(), task="make")
+    again = ComputeGraph.from_yaml(graph.to_yaml())
+    assert again.nodes["draft"].task == "make"
+    assert again.to_yaml() == graph.to_yaml()
+
+
+def test_a_stage_is_for_a_task_that_its_graph_has():
+    with pytest.raises(UnknownInputError, match=r"no task 'mke'\. Did you mean 'make'"):
+        ComputeGraph().add_stage("s", tasked(), task="mke")
+
+
+def test_what_a_stage_takes_for_granted_may_be_changed():
+    inner = stage(Mix(), "sum", x="a", y="b")
+    inner.defaults = {"y": one(5)}
+    graph = ComputeGraph("outer").add_stage("s", inner).expose_output("sum", "s.sum")
+    runtime = Runtime(graph)
+    assert runtime.run({"x": one(1)})["sum"].item() == -9
+    inner.defaults["y"] = one(7)
+    assert runtime.run({"x": one(1)})["sum"].item() == -13
+    inner.defaults["y"].fill_(8)
+    assert runtime.run({"x": one(1)})["sum"].item() == -15
+    inner.defaults["y"] = None  # as if it were not there
+    assert runtime.run({"x": one(1)})["sum"].item() == 1
+
+
+def test_the_task_of_a_stage_may_be_changed():
+    inner = tasked()
+    graph = ComputeGraph("pipe").add_stage("polish", inner, task="change")
+    graph.expose_output("image", "polish.image")
+    runtime = Runtime(graph)
+    given = {"prompt": "abc", "init_image": torch.tensor([9.0, 9.0, 9.0])}
+    half = runtime.run({**given, "generator": seeded()})["image"]
+    inner.tasks["change"]["defaults"]["strength"] = 0.25
+    assert not torch.equal(runtime.run({**given, "generator": seeded()})["image"], half)
+    graph.replace_node("polish", AbstractStage.of(inner), task="make")
+    assert graph.nodes["polish"].task == "make"
+    with pytest.raises(UnknownInputError, match="no task 'make'"):
+        graph.replace_node("polish", AbstractStage.of(diffusion()))
+    del inner.tasks["make"]
+    with pytest.raises(GraphError, match=r"Stage 'polish' is for a task that graph .* has no more"):
+        runtime.plan(given)
+
+
+def test_a_task_that_gives_parts_of_inputs_is_none_for_a_stage():
+    inner = tasked(part={"takes": [], "fixed": {"options.scale": 1}})
+    with pytest.raises(ConfigError, match=r"'options\.scale', a part of an input"):
+        ComputeGraph().add_stage("s", inner, task="part")

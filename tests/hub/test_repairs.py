@@ -65,6 +65,24 @@ def test_the_numbers_of_diffusers(early, scheduler, says):
     assert torch.equal(call(pipe), call(other))
 
 
+@pytest.mark.parametrize("said", [None, "PNDMScheduler"])
+def test_the_index_says_which_class_a_scheduler_is_of(early, said):
+    folder = early("DDIMScheduler")
+    path = folder / "scheduler" / "scheduler_config.json"
+    config = {**json.loads(path.read_text()), "_class_name": said}
+    path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    mine = InferencePipeline.from_pretrained(folder).graph.block("solver").make_scheduler().config
+    assert (mine["steps_offset"], mine["clip_sample"]) == (1, False)
+    expected = theirs(folder).scheduler.config
+    assert (expected["steps_offset"], expected["clip_sample"]) == (1, False)
+
+
+def test_custom_pipelines_are_read_as_they_are(early):
+    folder = early("DDIMScheduler", ["pipeline", "Custom"])
+    pipe = InferencePipeline.from_template("sd15", pretrained=folder)
+    assert pipe.graph.block("unet").component_config("unet")["in_channels"] == 4
+
+
 def test_another_solver_inherits_what_was_written(early):
     folder = early("DDIMScheduler", steps_offset=0)
     expected = diffusers.EulerDiscreteScheduler.from_config(theirs(folder).scheduler.config)

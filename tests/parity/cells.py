@@ -15,6 +15,8 @@ from PIL import Image
 
 from tests.tiny_models import tiny_components
 from yggdrasil import InferencePipeline
+from yggdrasil.blocks.solver.catalog import solver_type_for
+from yggdrasil.blocks.solver.shell import can_noise
 
 PIPELINES = {
     "txt2img": diffusers.StableDiffusionPipeline,
@@ -24,15 +26,43 @@ PIPELINES = {
 }
 MODELS = ("sd15", "sd2", "zoo")
 SCHEDULERS = {
+    "cogvideox_ddim": "CogVideoXDDIMScheduler",
+    "consistency": "CMStochasticIterativeScheduler",
+    "cosine_dpmpp_2m_sde": "CosineDPMSolverMultistepScheduler",
     "ddim": "DDIMScheduler",
+    "ddim_inverse": "DDIMInverseScheduler",
+    "ddim_parallel": "DDIMParallelScheduler",
     "ddpm": "DDPMScheduler",
+    "ddpm_parallel": "DDPMParallelScheduler",
+    "deis": "DEISMultistepScheduler",
+    "dpm2": "KDPM2DiscreteScheduler",
+    "dpm2_a": "KDPM2AncestralDiscreteScheduler",
+    "dpmpp_2m": "DPMSolverMultistepScheduler",
+    "dpmpp_2m_inverse": "DPMSolverMultistepInverseScheduler",
+    "dpmpp_2m_sde": "DPMSolverMultistepScheduler",
+    "dpmpp_2s": "DPMSolverSinglestepScheduler",
+    "dpmpp_sde": "DPMSolverSDEScheduler",
+    "edm_dpmpp_2m": "EDMDPMSolverMultistepScheduler",
+    "edm_euler": "EDMEulerScheduler",
     "euler": "EulerDiscreteScheduler",
     "euler_a": "EulerAncestralDiscreteScheduler",
-    "pndm": "PNDMScheduler",
-    "dpmpp_2m": "DPMSolverMultistepScheduler",
-    "unipc": "UniPCMultistepScheduler",
     "heun": "HeunDiscreteScheduler",
+    "ipndm": "IPNDMScheduler",
     "lcm": "LCMScheduler",
+    "lms": "LMSDiscreteScheduler",
+    "native_ddim": "DDIMScheduler",
+    "native_dpmpp_2m": "DPMSolverMultistepScheduler",
+    "native_euler": "EulerDiscreteScheduler",
+    "native_euler_a": "EulerAncestralDiscreteScheduler",
+    "pndm": "PNDMScheduler",
+    "sa": "SASolverScheduler",
+    "tcd": "TCDScheduler",
+    "unipc": "UniPCMultistepScheduler",
+}
+OPTIONS = {
+    "dpmpp_2m_sde": {"algorithm_type": "sde-dpmsolver++"},
+    # Without it Diffusers takes a seed that no caller decides.
+    "dpmpp_sde": {"noise_sampler_seed": 7},
 }
 FEATURES = (
     "plain",
@@ -89,6 +119,8 @@ def reason_against(cell: Cell) -> str | None:
         return "the img2img pipeline of Diffusers takes no latents"
     if cell.task == "inpaint9" and cell.model == "zoo":
         return "the model in the box has a UNet of 4 channels"
+    if cell.task != "txt2img" and not can_noise(getattr(diffusers, SCHEDULERS[cell.solver])):
+        return f"{SCHEDULERS[cell.solver]} has no add_noise, so it cannot begin with a picture"
     return None
 
 
@@ -112,11 +144,7 @@ def measure(cell: Cell, **changes: Any) -> Difference:
         cell: The call.
         **changes: Arguments that only YggDrasil gets, to show that a difference would be seen.
     """
-    pipe = _pipeline(cell.task, cell.model)
-    scheduler = getattr(diffusers, SCHEDULERS[cell.solver])
-    pipe.scheduler = scheduler.from_config(_scheduler_config(cell.task, cell.model))
-    ours = InferencePipeline.from_diffusers(pipe)
-    ours.set_progress_bar_config(disable=True)
+    pipe, ours = pipelines(cell)
     seen: list[torch.Tensor] = []
 
     def remember(_: Any, __: int, ___: Any, values: dict[str, Any]) -> dict[str, Any]:
@@ -135,6 +163,19 @@ def measure(cell: Cell, **changes: Any) -> Difference:
         latents=float((mine.latents - seen[-1]).abs().max()),
         images=float((mine.images - theirs.images).abs().max()),
     )
+
+
+def pipelines(cell: Cell) -> tuple[Any, InferencePipeline]:
+    """Gives the pipelines that make a cell's call, Diffusers' and YggDrasil's."""
+    pipe = _pipeline(cell.task, cell.model)
+    scheduler = getattr(diffusers, SCHEDULERS[cell.solver])
+    config = _scheduler_config(cell.task, cell.model)
+    pipe.scheduler = scheduler.from_config(config, **OPTIONS.get(cell.solver, {}))
+    ours = InferencePipeline.from_diffusers(pipe)
+    if solver_type_for(SCHEDULERS[cell.solver]) != f"solver/{cell.solver}":
+        ours.graph.replace_node("solver", f"solver/{cell.solver}")
+    ours.set_progress_bar_config(disable=True)
+    return pipe, ours
 
 
 def arguments(cell: Cell) -> dict[str, Any]:
@@ -197,7 +238,7 @@ def _pipeline(task: str, model: str) -> Any:
     """Gives the Diffusers pipeline of a task, its modules made once for each model."""
     if model == "zoo":
         folder = str(_zoo_folder())
-        pipe = PIPELINES[task].from_pretrained(folder, torch_dtype=torch.float32)
+        pipe = PIPELINES[task].from_pretrained(folder)
     else:
         nine = task == "inpaint9"
         pipe = PIPELINES[task](**_components(model, nine))

@@ -41,7 +41,10 @@ def generate(
     template: Template = None,
     output: Pictures = Path("pictures"),
     steps: Annotated[int, typer.Option("--steps", "-s", help="Denoising steps.")] = 20,
-    guidance_scale: Annotated[float, typer.Option("--guidance-scale", "-g")] = 5.0,
+    guidance_scale: Annotated[
+        Optional[float],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--guidance-scale", "-g", help="The model's usual one if none."),
+    ] = None,
     negative: Annotated[str, typer.Option("--negative", help="What not to show.")] = "",
     seed: Annotated[int, typer.Option("--seed", help="Of the first picture; then counting.")] = 0,
     image: Annotated[

@@ -23,7 +23,7 @@ PROMPTS = (
     "a large orange cross at the bottom on a black background",
     "a red circle left of a blue square on a white background",
     "a large white heart in the center on a blue background",
-    "a green star above a yellow circle on a black background",
+    "a small black circle at the bottom on a pink background",
 )
 _CELL, _GAP = 160, 12
 
@@ -37,7 +37,7 @@ def run(output: Path) -> None:
     result = pipe(
         list(PROMPTS),
         num_inference_steps=20,
-        guidance_scale=5.0,
+        guidance_scale=2.0,
         seed=list(range(len(PROMPTS))),
     )
     output.mkdir(parents=True, exist_ok=True)

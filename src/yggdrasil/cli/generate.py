@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.core.errors import InputError
+from yggdrasil.hub.zoo import SUGGESTED
 from yggdrasil.pipelines.inference import InferencePipeline
 
 __all__ = ["GenerateOptions", "run"]
@@ -27,7 +28,7 @@ class GenerateOptions:
     template: str | None
     output: Path
     steps: int
-    guidance_scale: float
+    guidance_scale: float | None
     negative: str
     seed: int
     image: Path | None
@@ -51,6 +52,9 @@ def run(options: GenerateOptions) -> None:
         "width": options.width,
         "height": options.height,
     }
+    guidance_scale = options.guidance_scale
+    if guidance_scale is None:
+        guidance_scale = SUGGESTED.get(options.model or "zoo/shapes", {}).get("guidance_scale")
     for number, prompt in enumerate(options.prompts):
         seed = options.seed + number
         start = time.perf_counter()
@@ -58,7 +62,7 @@ def run(options: GenerateOptions) -> None:
             prompt,
             seed=seed,
             num_inference_steps=options.steps,
-            guidance_scale=options.guidance_scale,
+            guidance_scale=guidance_scale,
             **arguments,
         )
         options.output.mkdir(parents=True, exist_ok=True)

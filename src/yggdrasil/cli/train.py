@@ -15,7 +15,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.pipelines.recipes import Phase, find_recipe, read_recipe, run_recipe
 from yggdrasil.pipelines.training import TrainingPipeline
-from yggdrasil.training.datasets.shapes.adherence import measure_adherence
+from yggdrasil.training.datasets.shapes.adherence import (
+    GUIDANCE_SCALE,
+    STEPS,
+    measure_adherence,
+)
 from yggdrasil.training.trainer import StepReport, Trainer
 
 __all__ = ["run"]
@@ -105,15 +109,14 @@ class _Evaluation:
     def _measure(self, report: StepReport) -> dict[str, Any]:
         pipe = self._pipeline.inference(task="txt2img", cache_limit=0)
         pipe.set_progress_bar_config(disable=True)
-        measured: dict[str, Any] = {}
+
+        def paint(prompts: Sequence[str]) -> Sequence[Any]:
+            result = pipe(prompts, seed=0, num_inference_steps=STEPS, guidance_scale=GUIDANCE_SCALE)
+            return result.images  # type: ignore[no-any-return] # a result's pictures are of any type
+
+        measured: dict[str, Any] = {"guidance_scale": GUIDANCE_SCALE}
         for name, kept_out in (("seen", False), ("kept_out", True)):
-            result = measure_adherence(
-                lambda prompts: (
-                    pipe(prompts, seed=0, num_inference_steps=20, guidance_scale=5.0).images
-                ),
-                _PROMPTS,
-                kept_out=kept_out,
-            )
+            result = measure_adherence(paint, _PROMPTS, kept_out=kept_out)
             measured[name] = {"right": result.right, **result.parts}
             self._console.print(f"step {report['step']}, {name}: {result}", highlight=False)
         return measured

@@ -29,6 +29,7 @@ class Node:
         pretrained: Where the block's components are loaded from, for the layer that loads.
         components: Per slot, in place of ``pretrained``: a path or a configuration.
         inputs: Defaults for the node's ports, by port name.
+        task: For a stage: the task of its graph that it is for.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Node:
     pretrained: str | None = None
     components: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    task: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

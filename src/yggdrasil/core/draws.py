@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 
 from yggdrasil.core.candidates import Vertex, Wiring
 from yggdrasil.core.errors import InputError
 
-__all__ = ["check_draws", "listed_draws"]
+__all__ = ["check_draws", "listed_draws", "staged_draws"]
 
 
 def listed_draws(
@@ -42,6 +42,70 @@ def listed_draws(
                     # Roles in one group say nothing of the roles in another.
                     if group == other or group is None or other is None:
                         yield first, then
+
+
+def staged_draws(
+    wiring: Wiring,
+    drawing: Mapping[Vertex, Sequence[Vertex]],
+    follows: Mapping[Vertex, AbstractSet[Vertex]],
+) -> Iterator[tuple[Vertex, Vertex]]:
+    """Gives the edges that put the draws of a stage behind those of the stages that it reads.
+
+    As when one pipeline was called and then the next. Where the list of the graph around two
+    stages names draws of both, it alone orders them.
+
+    Args:
+        wiring: For the lists and the nodes' scopes.
+        drawing: As for ``listed_draws``.
+        follows: For each unit, the units that read it or were listed behind it.
+
+    Yields:
+        Pairs of units, the first to be run before the second.
+    """
+    for scope, patterns in wiring.draws.items():
+        prefix = f"{scope}." if scope else ""
+        stages = {path for path in wiring.draws if path and path.rpartition(".")[0] == scope}
+        if len(stages) < 2:
+            continue
+        place = {unit: _child(prefix, unit, stages) for unit in drawing}
+        inside: dict[str, list[Vertex]] = {}
+        listed: dict[str, bool] = {}
+        for unit, vertices in drawing.items():
+            stage = place[unit]
+            if vertices and stage in stages:
+                inside.setdefault(stage, []).append(unit)
+                named = any(_place(wiring, scope, patterns, v) is not None for v in vertices)
+                listed[stage] = listed.get(stage, False) or named
+        reached = {stage: _reached(stage, place, follows) for stage in inside}
+        for here, there in combinations(sorted(inside), 2):
+            if listed[here] and listed[there]:
+                continue
+            for first, then in ((here, there), (there, here)):
+                if then in reached[first] and first not in reached[then]:
+                    yield from product(inside[first], inside[then])
+
+
+def _child(prefix: str, unit: Vertex, stages: AbstractSet[str]) -> str:
+    """Gives the stage of a scope that a unit is in, or a name of its own."""
+    name = unit.node.removeprefix(prefix).partition(".")[0]
+    path = prefix + name
+    return path if unit.node.startswith(prefix) and path in stages else str(unit)
+
+
+def _reached(
+    start: str, place: Mapping[Vertex, str], follows: Mapping[Vertex, AbstractSet[Vertex]]
+) -> set[str]:
+    """Gives the stages and other places that data leads to from a stage."""
+    beyond: dict[str, set[str]] = {}
+    for unit, targets in follows.items():
+        beyond.setdefault(place[unit], set()).update(place[target] for target in targets)
+    seen: set[str] = set()
+    waiting = [start]
+    while waiting:
+        fresh = beyond.get(waiting.pop(), set()) - seen
+        seen |= fresh
+        waiting.extend(fresh)
+    return seen
 
 
 def check_draws(

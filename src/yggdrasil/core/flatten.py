@@ -12,7 +12,9 @@ from typing import Any
 
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.declaration import GraphLike
+from yggdrasil.core.errors import GraphError, UnknownInputError
 from yggdrasil.core.ports import OpSpec
+from yggdrasil.core.tasks import Task, choose_task, read_tasks
 
 __all__ = ["FlatNode", "Scope", "flatten"]
 
@@ -61,12 +63,28 @@ class Scope:
         parent: The path of the graph that holds the stage; None for the outermost.
         stage: The stage's name in its parent.
         graph: The graph.
+        task: The task of the graph that the stage is for, if it is for one.
     """
 
     path: str
     parent: str | None
     stage: str
     graph: GraphLike
+    task: Task | None = None
+
+    def takes(self, name: str) -> bool:
+        """Whether an input is one for the stage's task: not one that only other tasks take."""
+        if self.task is None or name in self.task.targets():
+            return True
+        return all(name not in task.targets() for task in read_tasks(self.graph.tasks).values())
+
+    def fallbacks(self, name: str) -> list[Any]:
+        """Gives the values of an input that nobody gives: the graph's default, then the task's."""
+        if self.parent is None:
+            return []
+        default = self.graph.defaults.get(name)
+        own = [] if default is None else [default]
+        return own if self.task is None else own + self.task.default_of(name)
 
     def child(self, name: str) -> str:
         """Gives the path of a node of this graph."""
@@ -89,8 +107,11 @@ def flatten(graph: GraphLike) -> tuple[dict[str, FlatNode], dict[str, Scope]]:
             block = scope.graph.block(name)
             path = scope.child(name)
             if block.inner_graph is not None:
-                inner = Scope(path=path, parent=scope.path, stage=name, graph=block.inner_graph)
-                waiting.append(inner)
+                graph = block.inner_graph
+                task = None if node.task is None else _task(path, node.task, graph)
+                waiting.append(
+                    Scope(path=path, parent=scope.path, stage=name, graph=graph, task=task)
+                )
                 continue
             nodes[path] = FlatNode(
                 path=path,
@@ -106,6 +127,21 @@ def flatten(graph: GraphLike) -> tuple[dict[str, FlatNode], dict[str, Scope]]:
                 ops=scope.graph.ops(name),
             )
     return nodes, scopes
+
+
+def _task(path: str, name: str, graph: GraphLike) -> Task | None:
+    """Gives the task that a stage is for.
+
+    Raises:
+        GraphError: Its graph has it no more.
+    """
+    try:
+        return choose_task(graph.tasks, name, {})
+    except UnknownInputError as error:
+        raise GraphError(
+            f"Stage {path!r} is for a task that graph {graph.name!r} has no more: {error} Replace "
+            f"the stage with task=..., or give the graph that task."
+        ) from error
 
 
 def _type_names(block: AbstractBaseBlock) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from yggdrasil.core.references import PortRef, find_inputs, find_outputs
 from yggdrasil.core.registry import make_block
 from yggdrasil.core.rules import Rule
 from yggdrasil.core.stage import AbstractStage
+from yggdrasil.core.tasks import check_stage_task
 
 __all__ = ["ComputeGraph"]
 
@@ -181,15 +183,26 @@ class ComputeGraph(GraphViews):
         self._version += 1
         return self
 
-    def add_stage(self, name: str, graph: ComputeGraph, **options: Any) -> Self:
+    def add_stage(
+        self, name: str, graph: ComputeGraph, *, task: str | None = None, **options: Any
+    ) -> Self:
         """Adds a whole graph as one node.
 
         Args:
             name: The stage's name.
             graph: The graph; its open inputs and exposed outputs become the stage's ports.
+            task: The task of the graph that the stage is for: inputs that only other tasks take
+                stay empty, and the task's defaults and fixed values hold.
             **options: As for ``add_node``.
+
+        Raises:
+            UnknownInputError: The graph has no such task.
         """
-        return self.add_node(name, AbstractStage.of(graph), **options)
+        if task is not None:
+            check_stage_task(graph.tasks, task)
+        self.add_node(name, AbstractStage.of(graph), **options)
+        self._nodes[name] = replace(self._nodes[name], task=task)
+        return self
 
     def remove_node(self, name: str) -> Self:
         """Takes a node away, with its explicit edges and exposures.
@@ -235,10 +248,11 @@ class ComputeGraph(GraphViews):
         Args:
             name: The node.
             type: A registered type or a block.
-            **options: As for ``add_node``.
+            **options: As for ``add_node``; for a stage ``task`` too, as for ``add_stage``.
 
         Raises:
             GraphError: There is no such node, or an explicit edge no longer fits.
+            UnknownInputError: The stage's graph has not its task.
         """
         old = self._node(name)
         settings = {
@@ -246,7 +260,14 @@ class ComputeGraph(GraphViews):
             for key in ("role", "group", "order", "auto_connect", "pretrained", "inputs")
         }
         settings["components"] = options.pop("components", {})
+        task = old.task
+        if isinstance(type, AbstractBaseBlock) and type.inner_graph is not None:
+            task = options.pop("task", old.task)
         node = self._make_node(name, type, None, options, **settings)
+        if node.block is not None and node.block.inner_graph is not None:
+            if task is not None:
+                check_stage_task(node.block.inner_graph.tasks, task)
+            node = replace(node, task=task)
         self._check_uses(node)
         self._nodes[name] = node
         self._version += 1

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from yggdrasil.core.cycles import strongly_connected
-from yggdrasil.core.draws import check_draws, listed_draws
+from yggdrasil.core.draws import check_draws, listed_draws, staged_draws
 from yggdrasil.core.errors import LoopError
 from yggdrasil.core.plan import Call, Loop, Plan, Slot, note_frees
 from yggdrasil.core.selection import Selection
@@ -145,8 +145,7 @@ def _order_units(
         key[unit]: [vertex for vertex in unit if "generator" in selection.chosen[vertex]]
         for unit in units
     }
-    for first, then in listed_draws(wiring, drawing):
-        follows[first].add(then)
+    _order_draws(wiring, drawing, follows)
     order = _topological(follows)
     if order is None:
         raise _contradiction(wiring, [vertex for each in drawing.values() for vertex in each])
@@ -166,13 +165,23 @@ def _order_body(
         return None
     follows = {vertex: set(targets) for vertex, targets in inside.items()}
     drawing = {v: [v] if "generator" in selection.chosen[v] else [] for v in inside}
-    for first, then in listed_draws(wiring, drawing):
-        follows[first].add(then)
+    _order_draws(wiring, drawing, follows)
     order = _topological(follows)
     if order is None:
         raise _contradiction(wiring, [vertex for each in drawing.values() for vertex in each])
     check_draws(wiring, drawing, order, follows)
     return order
+
+
+def _order_draws(
+    wiring: Wiring, drawing: Mapping[Vertex, list[Vertex]], follows: dict[Vertex, set[Vertex]]
+) -> None:
+    """Adds the edges of the families' lists, then those that follow the stages."""
+    for first, then in listed_draws(wiring, drawing):
+        follows[first].add(then)
+    # All are found before any is added: an order must not follow from another default.
+    for first, then in list(staged_draws(wiring, drawing, follows)):
+        follows[first].add(then)
 
 
 def _contradiction(wiring: Wiring, drawing: list[Vertex]) -> LoopError:

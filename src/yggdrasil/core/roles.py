@@ -108,6 +108,8 @@ class AbstractBackbone(AbstractBaseBlock):
             count = len(sample.names)
             wide = None if channels is None else torch.cat([channels] * count)
             joined = _widen(torch.cat(sample.tensors), wide)
+            # A timestep for each sample is one for each sample of each branch.
+            timestep = timestep.repeat(count) if timestep.ndim else timestep
             output = self.evaluate(joined, timestep, conditioning.joined, residuals, extra)
             return BranchedValue(sample.names, output.chunk(count))
         outputs = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+
 from yggdrasil.core.availability import fill_defaults
 from yggdrasil.core.cache import ValueCache
 from yggdrasil.core.errors import UnknownOutputError
@@ -31,7 +33,7 @@ class Runtime:
     def __init__(self, graph: ComputeGraph, cache: ValueCache | None = None) -> None:
         self.graph = graph
         self.cache = cache
-        self._stamp: tuple[int, ...] = ()
+        self._stamp: tuple[object, ...] = ()
         self._wirings: dict[Mode, Wiring] = {}
         self._plans: dict[tuple[Mode, frozenset[str], tuple[str, ...]], list[Plan]] = {}
 
@@ -133,11 +135,14 @@ class Runtime:
 
     def _notice_edits(self) -> None:
         """Forgets what was derived once the graph, a graph inside it or a component changed."""
-        stamp: list[int] = []
+        stamp: list[object] = []
         waiting = [self.graph]
         while waiting:
             graph = waiting.pop()
             stamp += [id(graph), graph.version, hash((graph.rules, graph.draws))]
+            if graph is not self.graph:  # what a stage takes for granted is part of its wiring
+                stamp += [repr(graph.tasks)]
+                stamp += [_mark(name, value) for name, value in graph.defaults.items()]
             for node in graph.nodes.values():
                 if node.block is not None:
                     stamp.append(node.block.components_version)
@@ -147,3 +152,13 @@ class Runtime:
             self._stamp = tuple(stamp)
             self._wirings.clear()
             self._plans.clear()
+
+
+def _mark(name: str, value: object) -> tuple[object, ...]:
+    """Gives something small that differs once a default is another one, or was written to.
+
+    The wiring that is compared holds the values themselves, so no identity is used twice.
+    """
+    if isinstance(value, torch.Tensor):
+        return (name, id(value), value._version)  # noqa: SLF001 - PyTorch's counter of writes
+    return (name, id(value), repr(value))

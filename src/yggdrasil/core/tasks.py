@@ -27,7 +27,7 @@ from yggdrasil.core.errors import (
     nearest,
 )
 
-__all__ = ["Task", "choose_task", "read_task", "read_tasks"]
+__all__ = ["Task", "check_stage_task", "choose_task", "read_task", "read_tasks"]
 
 _KEYS = (
     "takes",
@@ -113,6 +113,19 @@ class Task:
             if _is_known(target, known):
                 _put(inputs, target, value)
         return inputs
+
+    def targets(self) -> set[str]:
+        """Gives the graph inputs that the task's arguments and fixed values stand for."""
+        arguments = (self.arguments.get(name, name) for name in self.takes)
+        return {name.partition(".")[0] for name in (*arguments, *self.fixed)}
+
+    def default_of(self, target: str) -> list[Any]:
+        """Gives the default of the argument that stands for a graph input, if there is one."""
+        return [
+            value
+            for name, value in self.defaults.items()
+            if self.arguments.get(name, name) == target and value is not None
+        ]
 
     def _check(self, given: Mapping[str, Any], others: Iterable[Task]) -> None:
         for name in given:
@@ -219,6 +232,29 @@ def choose_task(
         names = " or ".join(repr(task.name) for task in best)
         raise InputError(f"The call could be for the task {names}: say which, with task=...")
     return best[0]
+
+
+def check_stage_task(tasks: Mapping[str, Mapping[str, Any]], name: str) -> None:
+    """Refuses a task that a stage cannot be for.
+
+    Args:
+        tasks: The tasks of the stage's graph.
+        name: The task.
+
+    Raises:
+        UnknownInputError: There is no such task.
+        ConfigError: It gives a value to a part of an input, which only a call can.
+    """
+    task = choose_task(tasks, name, {})
+    if task is None:
+        return
+    targets = (task.arguments.get(each, each) for each in task.defaults)
+    for target in (*targets, *task.fixed):
+        if "." in target:
+            raise ConfigError(
+                f"Task {name!r} gives a value to {target!r}, a part of an input: a stage's task "
+                "can give whole inputs only. Set it as an input of the node instead."
+            )
 
 
 def _is_known(target: str, known: Container[str] | None) -> bool:

@@ -249,20 +249,26 @@ class _Weaver:
     def _named(self, scope_path: str, name: str, port: Port) -> list[tuple[Source, ...]]:
         """Gives what a graph input of this name may be: outside a stage, another stage's output."""
         choices: list[tuple[Source, ...]] = []
+        fallbacks: list[tuple[Source, ...]] = []
         scope = self._scopes[scope_path]
         while scope.parent is not None:
             choices.append((FromInput(f"{scope.path}.{name}"),))
             for exposed in self._exposed.get((scope.path, "run", name), ()):
                 choices.extend(self._named(scope.parent, exposed, port))
+            fallbacks.extend((FromConstant(value),) for value in scope.fallbacks(name))
             if edges := self._edges.get((scope.path, "run", name)):
                 choices.append(tuple(edges))
+            elif not scope.takes(name):
+                return [*choices, *fallbacks]
+            elif scope.task is not None and name in scope.task.fixed:
+                return [*choices, (FromConstant(scope.task.fixed[name]),)]
             else:
                 link = self._stage_links().get((scope.path, name))
                 if link is not None and fits(self._port(link), port):
                     choices.append((link,))
             scope = self._scopes[scope.parent]
         choices.append((FromInput(name),))
-        return choices
+        return [*choices, *fallbacks]
 
     def _stage_links(self) -> dict[tuple[str, str], FromPort]:
         """Gives, per stage and input name, the one other stage's output of that name.
@@ -281,7 +287,7 @@ class _Weaver:
         for scope in self._scopes.values():
             if scope.parent is None:
                 continue
-            for name in _open_names(scope, self._nodes, self):
+            for name in filter(scope.takes, _open_names(scope, self._nodes, self)):
                 others = [s for s in givers.get((scope.parent, name), ()) if s is not scope]
                 if len(others) == 1:
                     links[scope.path, name] = others[0]

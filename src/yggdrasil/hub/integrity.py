@@ -3,53 +3,41 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from yggdrasil.core.errors import ModelError, nearest
+from yggdrasil.core.errors import ModelError
+from yggdrasil.hub.header import read_header
+from yggdrasil.hub.weights import choose_weights
 
 __all__ = ["check_safetensors", "check_vocabulary", "check_weights", "read_json"]
 
-_LENGTH_BYTES = 8
-# The format allows 100 MB of header; anything near that is no header.
-_HEADER_LIMIT = 100_000_000
-_SHARD = re.compile(r"-\d+-of-\d+")
 
-
-def check_weights(folder: Path, variant: str | None = None) -> None:
+def check_weights(folder: Path, variant: str | None = None, stem: str | None = None) -> None:
     """Checks that a component's folder holds whole weights in safetensors.
 
     Args:
         folder: Such as ``model/unet``.
         variant: The variant that is wanted, such as ``fp16``; the plain weights if None.
+        stem: How the files' names begin; any beginning if None.
 
     Raises:
         ModelError: There are none, only pickled ones, only other variants, one of several shards
             is missing, or one is cut short.
     """
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        pickled = sorted(path.name for path in (*folder.glob("*.bin"), *folder.glob("*.ckpt")))
-        what = (
-            f"only {', '.join(pickled)}, which can run code when it is read. Convert it to "
-            "safetensors first."
-            if pickled
-            else "no weights (*.safetensors). Was the copy or the download interrupted?"
-        )
-        raise ModelError(f"{folder} holds {what}")
-    _check_variant(folder, files, variant)
-    for index in folder.glob("*.safetensors.index*.json"):
-        shards = _shards(index)
-        lost = sorted(shards - {path.name for path in files})
-        if lost and _variant_of(lost[0]) == variant:
+    names = {path.name for path in folder.iterdir() if path.is_file()}
+    advice = "Was the copy or the download interrupted?"
+    tensors, indexes = choose_weights(names, variant, str(folder), advice, stem=stem)
+    for index in indexes:
+        lost = sorted(_shards(folder / index) - names)
+        if lost:
             raise ModelError(
-                f"{folder} lacks {', '.join(lost)}, which {index.name} names. Copy or download "
-                "the model again."
+                f"{folder} lacks {', '.join(lost)}, which {index} names. Copy or download the "
+                "model again."
             )
-    for path in files:
-        check_safetensors(path)
+    for name in tensors:
+        check_safetensors(folder / name)
 
 
 def check_safetensors(path: Path) -> None:
@@ -61,28 +49,7 @@ def check_safetensors(path: Path) -> None:
     Raises:
         ModelError: It is cut short, longer than it says, or no safetensors file.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-        if not 0 < length <= min(size - _LENGTH_BYTES, _HEADER_LIMIT):
-            raise ModelError(
-                f"{path} is no safetensors file, or cut short within its header ({size:,} bytes). "
-                "Copy or download it again."
-            )
-        try:
-            header = json.loads(file.read(length))
-            ends = [int(e["data_offsets"][1]) for name, e in header.items() if name[:2] != "__"]
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
-            raise ModelError(
-                f"{path} has a damaged header: {type(error).__name__}: {error}. Copy or download "
-                "it again."
-            ) from error
-    expected = _LENGTH_BYTES + length + max(ends, default=0)
-    if size != expected:
-        raise ModelError(
-            f"{path} has {size:,} bytes, but its header promises {expected:,}: it was cut short "
-            "or changed. Copy or download it again."
-        )
+    read_header(path)
 
 
 def check_vocabulary(folder: Path, names: Mapping[str, str]) -> None:
@@ -126,29 +93,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _check_variant(folder: Path, files: list[Path], variant: str | None) -> None:
-    present = {_variant_of(path.name) for path in files}
-    if variant in present:
-        return
-    others = [name for name in present if name is not None]
-    if variant is None:
-        names = " or ".join(f"variant={name!r}" for name in sorted(others))
-        raise ModelError(f"{folder} holds weights of a variant only. Give {names}.")
-    raise ModelError(
-        f"{folder} holds no weights of the variant {variant!r}.{nearest(variant, others)}"
-        f"{' Leave variant out for the plain ones.' if None in present else ''}"
-    )
-
-
-def _variant_of(name: str) -> str | None:
-    """Gives the variant in a file's name: ``model.fp16-00001-of-00002.safetensors``."""
-    middle = name.removesuffix(".safetensors").partition(".")[2]
-    return _SHARD.sub("", middle) or None
-
-
 def _shards(index: Path) -> set[str]:
-    """Gives the names of the files that an index spreads its tensors over."""
+    """Gives the names of the files that an index spreads its tensors over.
+
+    Raises:
+        ModelError: The index is damaged, or names files outside its own folder.
+    """
     names = read_json(index).get("weight_map")
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise ModelError(f"{index} maps no tensors to files. Copy or download the model again.")
-    return set(names.values())
+    shards = set(names.values())
+    outside = sorted(name for name in shards if Path(name).name != name)
+    if outside:
+        raise ModelError(
+            f"{index} names {outside[0]!r}, which is outside its folder. Do not use this model."
+        )
+    return shards

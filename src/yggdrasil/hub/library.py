@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,11 +12,18 @@ from yggdrasil.core.component import Component, ComponentSource, Given
 from yggdrasil.core.errors import ModelError, nearest
 from yggdrasil.hub.integrity import read_json
 from yggdrasil.hub.repairs import repairs_for
+from yggdrasil.hub.snapshot import Snapshot
 from yggdrasil.hub.sources import FolderSource
+from yggdrasil.hub.weights import weight_files
 
-__all__ = ["FolderLibrary", "Library", "ObjectLibrary"]
+__all__ = ["GRAPH", "INDEX", "FolderLibrary", "Library", "ObjectLibrary", "OverlaidLibrary"]
 
-_INDEX = "model_index.json"
+INDEX = "model_index.json"
+"""The file that says which components a pipeline in Diffusers' layout has."""
+GRAPH = "graph.yaml"
+"""The file that holds the graph that a pipeline was saved with."""
+
+_log = logging.getLogger("yggdrasil")
 
 
 class Library(Protocol):
@@ -37,6 +45,11 @@ class Library(Protocol):
         """Gives the names of the model's components."""
         ...
 
+    @property
+    def graph_file(self) -> Path | None:
+        """The graph that the model was saved with, if it was saved with one."""
+        ...
+
     def describe(self) -> str:
         """Says which model it is."""
         ...
@@ -48,17 +61,29 @@ class FolderLibrary:
 
     Attributes:
         root: The folder.
-        variant: Of the weights, such as ``fp16``; the plain ones if None.
+        variant: Of the weights, such as ``fp16``; the plain ones if None. A component that has no
+            such weights, where others have, is loaded from the plain ones, as Diffusers does.
         shared: Components that were loaded already, by folder and class.
+        snapshot: The model on the hub that the folder is a part of, if it is one.
+        changes: Values of configurations that the caller gave, by component.
     """
 
     root: Path
     variant: str | None = None
     shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
+    snapshot: Snapshot | None = None
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, root: Path, variant: str | None = None) -> FolderLibrary:
+    def open(
+        cls, root: Path, variant: str | None = None, snapshot: Snapshot | None = None
+    ) -> FolderLibrary:
         """Opens a folder.
+
+        Args:
+            root: The folder.
+            variant: Of the weights.
+            snapshot: The model on the hub that it is a part of.
 
         Raises:
             ModelError: It does not exist or holds no pipeline.
@@ -68,21 +93,20 @@ class FolderLibrary:
             raise ModelError(
                 f"There is no folder {root}.{nearest(root.name, siblings, list_others=False)}"
             )
-        if not (root / _INDEX).is_file():
+        if not (root / INDEX).is_file():
             raise ModelError(
-                f"{root} has no {_INDEX}, so it is not a pipeline in Diffusers' layout. Give the "
+                f"{root} has no {INDEX}, so it is not a pipeline in Diffusers' layout. Give the "
                 "folder that holds unet, vae, scheduler, ..."
             )
-        return cls(root, variant)
+        library = cls(root, variant, snapshot=snapshot)
+        library._say_mixed()
+        return library
 
     @property
-    def graph_file(self) -> Path:
+    def graph_file(self) -> Path | None:
         """The graph that the model was saved with, if it was saved with one."""
-        return self.root / "graph.yaml"
-
-    def has_graph(self) -> bool:
-        """Whether the model was saved with its graph."""
-        return self.graph_file.is_file()
+        file = self.root / GRAPH
+        return file if file.is_file() else None
 
     def index(self) -> Mapping[str, Any]:
         """Reads ``model_index.json``.
@@ -90,14 +114,27 @@ class FolderLibrary:
         Raises:
             ModelError: It is damaged.
         """
-        return read_json(self.root / _INDEX)
+        return read_json(self.root / INDEX)
 
-    def source(self, slot: Component[Any]) -> ComponentSource | None:
+    def source(self, slot: Component[Any]) -> FolderSource | None:
         """Gives the source of a slot, unless the index says that the model has none."""
-        if self._class_of(slot.folder) is None:
+        index = self.index()
+        class_name = self._class_in(index, slot.folder)
+        if class_name is None:
             return None
-        repairs = repairs_for(self.index().get("_class_name"), slot.folder)
-        return FolderSource(self.root, self.variant, self.shared, repairs)
+        with_variant = self._with_variant()
+        plain = with_variant and slot.folder not in with_variant
+        # A model that was saved with its graph says what it was run with.
+        pipeline = None if self.graph_file is not None else index.get("_class_name")
+        return FolderSource(
+            self.root,
+            None if plain else self.variant,
+            self.shared,
+            repairs_for(pipeline, slot.folder),
+            self.changes.get(slot.folder, {}),
+            self.snapshot,
+            class_name,
+        )
 
     def pipeline_class(self) -> str:
         """Reads the pipeline's class off the index.
@@ -108,36 +145,61 @@ class FolderLibrary:
         name = self.index().get("_class_name")
         if not isinstance(name, str):
             raise ModelError(
-                f"{self.root / _INDEX} says no _class_name, so the model's family is unknown. Copy "
+                f"{self.root / INDEX} says no _class_name, so the model's family is unknown. Copy "
                 "or download it again."
             )
         return name
 
     def scheduler_class(self) -> str | None:
         """Reads the scheduler's class off the index."""
-        return self._class_of("scheduler")
+        return self._class_in(self.index(), "scheduler")
 
     def names(self) -> set[str]:
         """Reads the names of the components that the model has off the index."""
-        entries = {name for name, value in self.index().items() if isinstance(value, list)}
-        return {name for name in entries if self._class_of(name) is not None}
+        index = self.index()
+        entries = {name for name, value in index.items() if isinstance(value, list)}
+        return {name for name in entries if self._class_in(index, name) is not None}
 
     def describe(self) -> str:
-        """Gives the folder."""
-        return str(self.root)
+        """Gives the folder, or the model of the hub with its commit."""
+        return str(self.root) if self.snapshot is None else self.snapshot.describe()
 
-    def _class_of(self, name: str) -> str | None:
+    def _with_variant(self) -> set[str]:
+        """Gives the names of the components that have weights of the variant wanted."""
+        if self.variant is None:
+            return set()
+        return {name for name in self.names() if self.variant in self._weights(name)}
+
+    def _weights(self, name: str) -> Collection[str | None]:
+        """Gives the variants of a component's weights."""
+        if self.snapshot is not None:
+            return weight_files(self.snapshot.in_folder(name))
+        return weight_files(path.name for path in (self.root / name).glob("*"))
+
+    def _say_mixed(self) -> None:
+        """Warns where some components have weights of the variant wanted and others have not."""
+        with_variant = self._with_variant()
+        plain = sorted(name for name in self.names() - with_variant if None in self._weights(name))
+        if with_variant and plain:
+            _log.warning(
+                "%s has no %s weights of %s: the plain ones are taken.",
+                self.describe(),
+                self.variant,
+                ", ".join(plain),
+            )
+
+    def _class_in(self, index: Mapping[str, Any], name: str) -> str | None:
         """Gives the class of a component, or None where the model has none.
 
         Raises:
             ModelError: The index says something else than ``[library, class]``.
         """
-        entry = self.index().get(name)
+        entry = index.get(name)
         if entry is None or entry == [None, None]:
             return None
         if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[1], str):
             raise ModelError(
-                f"{self.root / _INDEX} says {name}: {entry!r}, which is not [library, class]. Copy "
+                f"{self.root / INDEX} says {name}: {entry!r}, which is not [library, class]. Copy "
                 "or download the model again."
             )
         return entry[1]
@@ -173,6 +235,56 @@ class ObjectLibrary:
         """Gives the names of the components that are there."""
         return {name for name, value in self.components.items() if value is not None}
 
+    @property
+    def graph_file(self) -> None:
+        """Objects come without a graph."""
+        return
+
     def describe(self) -> str:
         """Gives the name of the object they came from."""
         return self.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OverlaidLibrary:
+    """A model with components of the caller in the place of its own.
+
+    Attributes:
+        model: The model.
+        components: By name; None leaves the model's own out.
+    """
+
+    model: Library
+    components: Mapping[str, Any]
+
+    def source(self, slot: Component[Any]) -> ComponentSource | None:
+        """Gives the caller's component, or the model's."""
+        if slot.folder not in self.components:
+            return self.model.source(slot)
+        value = self.components[slot.folder]
+        return None if value is None else Given(value)
+
+    def pipeline_class(self) -> str:
+        """Gives the model's class."""
+        return self.model.pipeline_class()
+
+    def scheduler_class(self) -> str | None:
+        """Gives the class of the caller's scheduler, or of the model's."""
+        if "scheduler" not in self.components:
+            return self.model.scheduler_class()
+        scheduler = self.components["scheduler"]
+        return None if scheduler is None else type(scheduler).__name__
+
+    def names(self) -> set[str]:
+        """Gives the names of the components that there are."""
+        given = {name for name, value in self.components.items() if value is not None}
+        return (self.model.names() - self.components.keys()) | given
+
+    @property
+    def graph_file(self) -> Path | None:
+        """The graph that the model was saved with, if it was saved with one."""
+        return self.model.graph_file
+
+    def describe(self) -> str:
+        """Names the model."""
+        return self.model.describe()

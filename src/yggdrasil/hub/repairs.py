@@ -33,10 +33,14 @@ class Repair(NamedTuple):
 
 
 def repairs_for(pipeline_class: object, component: str) -> tuple[Repair, ...]:
-    """Gives the repairs of a component in a model of some pipeline's class."""
-    return tuple(
-        repair for repair in _REPAIRS.get(pipeline_class, ()) if repair.component == component
-    )
+    """Gives the repairs of a component in a model of some pipeline's class.
+
+    Args:
+        pipeline_class: As an index names it, whatever it says there.
+        component: The component's folder.
+    """
+    known = _REPAIRS.get(pipeline_class, ()) if isinstance(pipeline_class, str) else ()
+    return tuple(repair for repair in known if repair.component == component)
 
 
 def repaired_values(repairs: tuple[Repair, ...], config: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +80,7 @@ _NO_WARM_UP = Repair(
     "scheduler", "skip_prk_steps", value=True, wrong=lambda config: not config["skip_prk_steps"]
 )
 
-_REPAIRS: Mapping[object, tuple[Repair, ...]] = MappingProxyType(
+_REPAIRS: Mapping[str, tuple[Repair, ...]] = MappingProxyType(
     {
         "StableDiffusionPipeline": (*_COMMON, _UNCLIPPED),
         "StableDiffusionImg2ImgPipeline": (*_COMMON, _UNCLIPPED),

@@ -5,34 +5,40 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import ConfigError, ModelError, nearest
 from yggdrasil.hub.integrity import check_vocabulary, check_weights, read_json
+from yggdrasil.hub.loading import LOADING, REFUSALS, config_names, put_right, refuse_lost, settle
+from yggdrasil.hub.needs import component_files
 from yggdrasil.hub.repairs import Repair, repaired_values
+from yggdrasil.hub.snapshot import Snapshot
+from yggdrasil.hub.weights import stem_of
 
-__all__ = ["FolderSource", "FreshSource"]
+__all__ = ["CheckedSource", "FolderSource", "FreshSource", "fetch_together"]
 
-# Diffusers makes a model without weights by replacing torch's constructors for a while, for all
-# threads: two models loading at once would take each other's.
-_LOADING = threading.Lock()
-# What Diffusers and transformers raise where files or configurations do not fit.
-_REFUSALS = (TypeError, ValueError, LookupError, RuntimeError, StrictDataclassError)
 _CONFIG_NAMES = (
     "config.json",
     "scheduler_config.json",
     "tokenizer_config.json",
     "preprocessor_config.json",
 )
+
+
+@runtime_checkable
+class CheckedSource(Protocol):
+    """A source whose files or configuration can be checked before anything is loaded."""
+
+    def check(self, slot: Component[Any]) -> None:
+        """Checks what the component will be loaded from or made of."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,12 +50,19 @@ class FolderSource:
         variant: Of the weights, such as ``fp16``; the plain ones if None.
         shared: Components that were loaded from this pipeline already, by folder and class.
         repairs: What is put right in the component's configuration.
+        changes: Values of the component's configuration that the caller gave.
+        snapshot: The model on the hub that the folder is a part of, if it is one.
+        class_name: The class that the pipeline's index names for the component; the one that its
+            configuration names unless given.
     """
 
     root: Path
     variant: str | None = None
     shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
     repairs: tuple[Repair, ...] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    snapshot: Snapshot | None = None
+    class_name: str | None = None
 
     def load(self, slot: Component[Any]) -> object:
         """Loads the component in float32 from safetensors, or gives the one loaded before.
@@ -58,7 +71,7 @@ class FolderSource:
             ModelError: Files are missing or damaged, or do not fit the class.
         """
         key = (slot.folder, slot.cls)
-        with _LOADING:
+        with LOADING:
             if key not in self.shared:
                 self.shared[key] = self._load(slot)
             return self.shared[key]
@@ -72,7 +85,47 @@ class FolderSource:
         written = self._written(slot)
         return {**written, **self._repaired(slot, written)}
 
+    def check(self, slot: Component[Any]) -> None:
+        """Checks the component's files without loading them.
+
+        Raises:
+            ModelError: Files are missing or damaged, or the hub does not give them.
+        """
+        if self.snapshot is not None:
+            self.snapshot.fetch(self.remote_files(slot))
+        self._written(slot)
+        folder = self._folder(slot)
+        if issubclass(slot.cls, nn.Module):
+            check_weights(folder, self.variant, stem_of(slot.cls))
+        elif hasattr(slot.cls, "vocab_files_names"):
+            check_vocabulary(folder, slot.cls.vocab_files_names)
+
+    def remote_files(self, slot: Component[Any]) -> list[str]:
+        """Chooses the files that the component is loaded from, of a model on the hub.
+
+        Returns:
+            Names relative to the root; none for a folder on this machine.
+
+        Raises:
+            ModelError: The model has no such weights in safetensors, or those of other variants.
+        """
+        if self.snapshot is None:
+            return []
+        names = self.snapshot.in_folder(slot.folder)
+        where = f"{self.snapshot.describe()}/{slot.folder}"
+        files = component_files(names, slot.cls, self.variant, where, self.snapshot.advice())
+        return [f"{slot.folder}/{name}" for name in files]
+
+    def describe(self) -> Mapping[str, Any]:
+        """Gives the folder or the model of the hub, and the variant if there is one."""
+        model = str(self.root) if self.snapshot is None else self.snapshot.describe()
+        variant = {} if self.variant is None else {"variant": self.variant}
+        return {"pretrained": model, **variant}
+
     def _written(self, slot: Component[Any]) -> Mapping[str, Any]:
+        if self.snapshot is not None:
+            there = self.snapshot.in_folder(slot.folder)
+            self.snapshot.fetch(f"{slot.folder}/{n}" for n in _CONFIG_NAMES if n in there)
         folder = self._folder(slot)
         for name in _CONFIG_NAMES:
             if (folder / name).is_file():
@@ -82,34 +135,17 @@ class FolderSource:
         )
 
     def _repaired(self, slot: Component[Any], written: Mapping[str, Any]) -> dict[str, Any]:
-        """Gives the values that become others.
+        """Gives the values that become others, and those that the caller gave.
 
         Where another class reads the configuration, as after a change of solvers, only what is
         written there counts, as in ``Other.from_config(scheduler.config)``.
         """
         if not self.repairs:
-            return {}
+            return dict(self.changes)
         cls: type = slot.cls
-        own = written.get("_class_name") == cls.__name__
-        return repaired_values(self.repairs, {**(_defaults(cls) if own else {}), **written})
-
-    def check(self, slot: Component[Any]) -> None:
-        """Checks the component's files without loading them.
-
-        Raises:
-            ModelError: Files are missing or damaged.
-        """
-        self._written(slot)
-        folder = self._folder(slot)
-        if issubclass(slot.cls, nn.Module):
-            check_weights(folder, self.variant)
-        elif hasattr(slot.cls, "vocab_files_names"):
-            check_vocabulary(folder, slot.cls.vocab_files_names)
-
-    def describe(self) -> Mapping[str, Any]:
-        """Gives the folder, and the variant if there is one."""
-        variant = {} if self.variant is None else {"variant": self.variant}
-        return {"pretrained": str(self.root), **variant}
+        own = (self.class_name or written.get("_class_name")) == cls.__name__
+        values = {**(_defaults(cls) if own else {}), **written}
+        return {**repaired_values(self.repairs, values), **self.changes}
 
     def _folder(self, slot: Component[Any]) -> Path:
         folder = self.root / slot.folder
@@ -132,20 +168,38 @@ class FolderSource:
             options = {("dtype" if k == "torch_dtype" else k): v for k, v in options.items()}
         try:
             value = slot.cls.from_pretrained(self.root, subfolder=slot.folder, **options)
-        except (*_REFUSALS, OSError) as error:
+        except (*REFUSALS, OSError) as error:
             raise ModelError(
                 f"{self.root / slot.folder} cannot be loaded as {slot.cls.__name__}: {error}"
             ) from error
-        module, info = value if isinstance(value, tuple) else (value, None)
-        repaired = self._repaired(slot, self._written(slot))
-        if repaired:
-            cls: type = slot.cls
-            known = _config_names(cls)
-            module.register_to_config(**{k: v for k, v in repaired.items() if k in known})
+        component, info = value if isinstance(value, tuple) else (value, None)
+        put_right(component, self._repaired(slot, self._written(slot)))
         if info is None:
-            return module
-        _check_loaded(self.root / slot.folder, module, info)
-        return _settle(module)
+            return component
+        refuse_lost(component, map(str, info["missing_keys"]), self.root / slot.folder)
+        if info["mismatched_keys"]:
+            raise ModelError(
+                f"The weights in {self.root / slot.folder} do not fit its config.json: "
+                f"{info['mismatched_keys']}."
+            )
+        return settle(component)
+
+
+def fetch_together(wanted: Iterable[tuple[FolderSource, Component[Any]]]) -> None:
+    """Fetches the files of several components of models on the hub, of each model at once.
+
+    Args:
+        wanted: The components, of which those on this machine are passed over.
+
+    Raises:
+        ModelError: A model lacks files, before any is fetched; or the hub does not give them.
+    """
+    files: dict[Snapshot, list[str]] = {}
+    for source, slot in wanted:
+        if source.snapshot is not None:
+            files.setdefault(source.snapshot, []).extend(source.remote_files(slot))
+    for snapshot, names in files.items():
+        snapshot.fetch(names)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,7 +229,7 @@ class FreshSource:
             torch.manual_seed(self.seed)
             try:
                 value = _make(slot.cls, self.values)
-            except _REFUSALS as error:
+            except REFUSALS as error:
                 raise ConfigError(
                     f"{slot.cls.__name__} cannot be made from its configuration: {error}"
                 ) from error
@@ -191,7 +245,7 @@ class FreshSource:
         """
         cls: type = slot.cls
         for name in self.values:
-            known = _config_names(cls)
+            known = config_names(cls)
             if name not in known and not name.startswith("_"):
                 raise ConfigError(
                     f"{cls.__name__} has no {name!r} in its configuration.{nearest(name, known)}"
@@ -215,38 +269,10 @@ def _make(cls: Any, values: Mapping[str, Any]) -> Any:
 
 
 @functools.cache
-def _config_names(cls: type) -> frozenset[str]:
-    """Gives the names that a class's configuration may hold."""
-    if hasattr(cls, "load_config"):
-        return frozenset(inspect.signature(cls).parameters)
-    model: Any = cls
-    return frozenset(model.config_class().to_dict())
-
-
-@functools.cache
 def _defaults(cls: type) -> Mapping[str, Any]:
     """Gives the values that a class of Diffusers takes where a configuration has none."""
     parameters = inspect.signature(cls).parameters.values()
     return {each.name: each.default for each in parameters if each.default is not each.empty}
-
-
-def _check_loaded(folder: Path, module: nn.Module, info: Mapping[str, Any]) -> None:
-    """Refuses weights that leave something of a model to chance.
-
-    Raises:
-        ModelError: A tensor is missing or of another shape.
-    """
-    lost = sorted(map(str, info["missing_keys"]))
-    if lost:
-        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-        raise ModelError(
-            f"The weights in {folder} lack {lost[0]!r}{more} of {type(module).__name__}. Copy or "
-            "download the model again, or compare its config.json with its weights."
-        )
-    if info["mismatched_keys"]:
-        raise ModelError(
-            f"The weights in {folder} do not fit its config.json: {info['mismatched_keys']}."
-        )
 
 
 def _zero_layers(model: nn.Module, ending: str) -> None:
@@ -256,16 +282,3 @@ def _zero_layers(model: nn.Module, ending: str) -> None:
     for layer in layers:
         for parameter in layer.parameters(recurse=False):
             nn.init.zeros_(parameter)
-
-
-def _settle(module: nn.Module) -> nn.Module:
-    """Puts a loaded model into evaluation mode and its weights where they always lie.
-
-    Weights that are views of a mapped file start at odd addresses, and kernels that align
-    differently give other last bits: the same model would differ from itself once it is saved.
-    """
-    alignment = 64
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.device.type == "cpu" and tensor.data_ptr() % alignment:
-            tensor.data = tensor.data.clone()
-    return module.eval()

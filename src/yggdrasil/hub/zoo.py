@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 from yggdrasil.core.errors import ModelError
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.library import FolderLibrary
 from yggdrasil.hub.locate import zoo_models
 
-__all__ = ["fallback"]
+__all__ = ["SUGGESTED", "fallback"]
+
+SUGGESTED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"zoo/shapes": MappingProxyType({"guidance_scale": 2.0})}
+)
+"""Arguments with which models of the zoo paint best, for who says nothing else.
+
+Calls from Python keep the defaults of Diffusers' pipelines, whose numbers they are to give.
+"""
 
 _log = logging.getLogger("yggdrasil")
 

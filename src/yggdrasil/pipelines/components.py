@@ -12,7 +12,7 @@ from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import locate
-from yggdrasil.hub.sources import FolderSource, FreshSource
+from yggdrasil.hub.sources import CheckedSource, FolderSource, FreshSource, fetch_together
 
 __all__ = ["blocks_of", "check_files", "fill", "load_for"]
 
@@ -66,17 +66,22 @@ def fill(graph: ComputeGraph, library: Library | None) -> None:
 
 
 def check_files(graph: ComputeGraph) -> None:
-    """Checks every component that is to be loaded or made, without doing so.
+    """Fetches what is to be loaded from the hub, and checks every component without loading it.
 
     Raises:
-        ModelError: A file is missing or damaged.
+        ModelError: A file is missing or damaged, or the hub does not give it.
         ConfigError: A configuration holds a name that its class does not know.
     """
-    for _, block in blocks_of(graph):
-        for name, slot in block.slots().items():
-            source = block.sources.get(name)
-            if isinstance(source, FolderSource | FreshSource):
-                source.check(slot)
+    found = [
+        (block.sources[name], slot)
+        for _, block in blocks_of(graph)
+        for name, slot in block.slots().items()
+        if name in block.sources
+    ]
+    fetch_together((each, slot) for each, slot in found if isinstance(each, FolderSource))
+    for source, slot in found:
+        if isinstance(source, CheckedSource):
+            source.check(slot)
 
 
 def load_for(plan: Plan) -> None:

@@ -20,7 +20,7 @@ from yggdrasil.core.tasks import Task, choose_task, read_tasks
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.families import template_for
 from yggdrasil.hub.library import Library, ObjectLibrary
-from yggdrasil.hub.locate import locate
+from yggdrasil.hub.locate import locate, locate_checkpoint
 from yggdrasil.hub.zoo import fallback
 from yggdrasil.pipelines.callbacks import StepCallback
 from yggdrasil.pipelines.components import blocks_of, check_files, fill, load_for
@@ -31,6 +31,7 @@ from yggdrasil.pipelines.models import (
     use_solver,
 )
 from yggdrasil.pipelines.notices import warn_of_left_out, warn_of_unread
+from yggdrasil.pipelines.opening import Options, overlay, sort_options
 from yggdrasil.pipelines.progress import ProgressBar
 from yggdrasil.pipelines.result import GenerationResult
 from yggdrasil.pipelines.saving import save_pipeline
@@ -53,6 +54,9 @@ class InferencePipeline:
             given.
         library: The model that fills components whose nodes name none.
         cache_limit: Most bytes of values to keep between calls; 0 keeps none.
+
+    Raises:
+        UnknownInputError: The graph has no such task.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class InferencePipeline:
         library: Library | None = None,
         cache_limit: int = 512 * 2**20,
     ) -> None:
+        if task is not None:
+            choose_task(graph.tasks, task, {})
         self.graph = graph
         self.task = task
         self._library = library
@@ -94,18 +100,19 @@ class InferencePipeline:
         Args:
             name: A template (``sd15``), whose task each call chooses by its arguments, or a task
                 (``sd15_img2img``).
-            pretrained: Zoo name, folder or hub id; the model in the box with a notice unless given.
+            pretrained: As for ``from_pretrained``; the model in the box with a notice unless given.
             solver: A solver in place of the model's own, such as ``solver/euler``.
             torch_dtype: Of the weights; float32 unless given.
-            **options: As for the constructor.
+            **options: As for ``from_pretrained``.
 
         Raises:
             RegistryError: There is no such template or solver.
             ModelError: The model is not there, or its files are missing or damaged.
         """
         graph, task = resolve_template(name)
-        library = locate(pretrained) if pretrained is not None else fallback(name)
-        return cls._open(graph, task, library, solver, torch_dtype, options)
+        given = sort_options(options, cls.__init__)
+        model = locate(pretrained, **given.where) if pretrained is not None else fallback(name)
+        return cls._open(graph, task, model, solver, torch_dtype, given)
 
     @classmethod
     def from_pretrained(
@@ -121,24 +128,63 @@ class InferencePipeline:
     ) -> Self:
         """Makes a pipeline of a model, whose family is read off its ``model_index.json``.
 
+        Of a model on the hub, those files are fetched that the graph needs.
+
         Args:
-            model: Zoo name, folder in Diffusers' layout, hub id, or a folder that
-                ``save_pretrained`` wrote.
+            model: Zoo name, folder in Diffusers' layout or that ``save_pretrained`` wrote, hub id
+                (``organisation/name``, if need be with ``@revision``), or what
+                ``from_single_file`` takes.
             task: A task in place of choosing by each call's arguments.
             solver: A solver in place of the model's own, such as ``solver/euler``.
             torch_dtype: Of the weights; float32 unless given.
             revision: A branch, tag or commit on the hub.
             variant: A variant of the weights, such as ``fp16``.
-            **options: As for the constructor.
+            **options: As for the constructor; ``subfolder``, ``token``, ``cache_dir`` and
+                ``local_files_only`` as for ``hub.locate``; and components by name in the place of
+                the model's, such as ``vae=...`` or ``safety_checker=None``.
 
         Raises:
             ModelError: The model is not there, damaged, or of a family without a template.
+            ConfigError: An option is unknown.
         """
-        library = locate(model, revision=revision, variant=variant)
-        graph = graph_of(library)
-        if library.has_graph():  # with its solver
-            return cls._finish(graph, task, library, solver, torch_dtype, options)
-        return cls._open(graph, task, library, solver, torch_dtype, options)
+        given = sort_options(options, cls.__init__)
+        library = locate(model, revision=revision, variant=variant, **given.where)
+        return cls._open(graph_of(library), task, library, solver, torch_dtype, given)
+
+    @classmethod
+    def from_single_file(
+        cls,
+        file: str | os.PathLike[str],
+        *,
+        config: str | os.PathLike[str] | None = None,
+        prediction_type: str | None = None,
+        task: str | None = None,
+        solver: str | None = None,
+        torch_dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> Self:
+        """Makes a pipeline of a whole model in one safetensors file.
+
+        Args:
+            file: Its path, or its address on the hub.
+            config: Folder or hub id of a model of the same family, for configurations and
+                tokenizer; the family is recognised by the file's tensors unless given.
+            prediction_type: What the model predicts, such as ``v_prediction``; what the file or
+                its family says unless given.
+            task: As for ``from_pretrained``.
+            solver: As for ``from_pretrained``.
+            torch_dtype: As for ``from_pretrained``.
+            **options: As for ``from_pretrained``.
+
+        Raises:
+            ModelError: The file is missing, damaged, pickled, or of a family that is not known.
+            ConfigError: An option is unknown.
+        """
+        given = sort_options(options, cls.__init__)
+        library = locate_checkpoint(
+            file, config=config, prediction_type=prediction_type, **given.where
+        )
+        return cls._open(graph_of(library), task, library, solver, torch_dtype, given)
 
     @classmethod
     def from_diffusers(cls, pipe: Any, **options: Any) -> Self:
@@ -155,35 +201,25 @@ class InferencePipeline:
         template, task = template_for(name, f"the object {name}")
         graph, _ = resolve_template(template)
         library = ObjectLibrary(dict(pipe.components), name)
-        return cls._open(graph, options.pop("task", task), library, None, None, options)
+        given = sort_options(options, cls.__init__)
+        return cls._open(graph, given.pipeline.pop("task", task), library, None, None, given)
 
     @classmethod
     def _open(
         cls,
         graph: ComputeGraph,
         task: str | None,
-        library: Library,
+        model: Library,
         solver: str | None,
         dtype: torch.dtype | None,
-        options: Mapping[str, Any],
+        given: Options,
     ) -> Self:
-        if solver is None:
-            use_own_solver(graph, library)
-        return cls._finish(graph, task, library, solver, dtype, options)
-
-    @classmethod
-    def _finish(
-        cls,
-        graph: ComputeGraph,
-        task: str | None,
-        library: Library,
-        solver: str | None,
-        dtype: torch.dtype | None,
-        options: Mapping[str, Any],
-    ) -> Self:
+        library = overlay(model, graph, given)
         if solver is not None:
             use_solver(graph, solver)
-        pipeline = cls(graph, task=task, library=library, **options)
+        elif model.graph_file is None or "scheduler" in given.components:
+            use_own_solver(graph, library)  # a graph that was saved has its own
+        pipeline = cls(graph, task=task, library=library, **given.pipeline)
         check_files(graph)
         warn_of_left_out(graph, library)
         return pipeline if dtype is None else pipeline.to(dtype=dtype)

@@ -8,13 +8,13 @@ from yggdrasil.core.errors import InputError, ModelError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.families import template_for
-from yggdrasil.hub.library import FolderLibrary, Library
+from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import is_hub_id
 
 __all__ = ["graph_of", "use_own_solver", "use_solver"]
 
 
-def graph_of(library: FolderLibrary) -> ComputeGraph:
+def graph_of(library: Library) -> ComputeGraph:
     """Makes the graph that a model was saved with, or that of its family.
 
     Args:
@@ -24,7 +24,7 @@ def graph_of(library: FolderLibrary) -> ComputeGraph:
         ModelError: Its family has no template, or its graph names a model of the hub.
         GraphFileError: Its graph file makes no graph.
     """
-    if library.has_graph():
+    if library.graph_file is not None:
         graph = ComputeGraph.from_yaml(library.graph_file)
         _refuse_hub(graph, library)
         return graph
@@ -71,7 +71,7 @@ def use_own_solver(graph: ComputeGraph, library: Library) -> None:
     use_solver(graph, solver_type_for(scheduler))
 
 
-def _refuse_hub(graph: ComputeGraph, library: FolderLibrary) -> None:
+def _refuse_hub(graph: ComputeGraph, library: Library) -> None:
     """Keeps a model's graph from fetching other models that nobody asked for.
 
     Raises:
@@ -88,7 +88,7 @@ def _refuse_hub(graph: ComputeGraph, library: FolderLibrary) -> None:
                         f"{model!r}, which would be fetched from the hub: a model's own graph may "
                         "name folders on this machine and models of the zoo. If you trust it, make "
                         "the pipeline with from_graph(ComputeGraph.from_yaml("
-                        f"{str(library.graph_file)!r}), library=locate({str(library.root)!r}))."
+                        f"{str(library.graph_file)!r}), library=locate({library.describe()!r}))."
                     )
             if node.block is not None and node.block.inner_graph is not None:
                 waiting.append((f"{prefix}{name}.", node.block.inner_graph))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from yggdrasil.blocks.solver.diffusers_solver import DiffusersSolver
+from yggdrasil.blocks.solver.scheduled import ScheduledSolver
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.graph import ComputeGraph
@@ -63,7 +63,7 @@ def save_pipeline(graph: ComputeGraph, library: Library | None, folder: Path) ->
 
 def _components(block: AbstractBaseBlock) -> Iterator[tuple[str, Any]]:
     """Gives the components of a block by the folders that they are saved in."""
-    if isinstance(block, DiffusersSolver):
+    if isinstance(block, ScheduledSolver):
         # The solver's own options are in it, so that Diffusers steps as YggDrasil does.
         yield "scheduler", block.make_scheduler()
         return

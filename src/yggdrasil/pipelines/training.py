@@ -15,11 +15,12 @@ from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.rules import Mode
 from yggdrasil.core.runtime import Runtime
 from yggdrasil.core.templates import resolve_template
-from yggdrasil.hub.library import FolderLibrary, Library
+from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import locate
 from yggdrasil.pipelines.components import blocks_of, check_files, fill
 from yggdrasil.pipelines.inference import InferencePipeline
 from yggdrasil.pipelines.models import graph_of, use_own_solver
+from yggdrasil.pipelines.opening import Options, overlay, sort_options
 from yggdrasil.training.batches import Samples, collate
 from yggdrasil.training.settings import TrainingSettings
 from yggdrasil.training.trainer import Trainer, TrainingObserver
@@ -86,8 +87,9 @@ class TrainingPipeline:
             **options: As for the constructor.
         """
         graph, _ = resolve_template(name)
-        library = None if pretrained is None else locate(pretrained)
-        return cls._open(graph, library, objective, timesteps, options)
+        given = sort_options(options, cls.__init__)
+        library = None if pretrained is None else locate(pretrained, **given.where)
+        return cls._open(graph, library, objective, timesteps, given)
 
     @classmethod
     def from_pretrained(
@@ -106,28 +108,34 @@ class TrainingPipeline:
             objective: Type of the objective; the graph's own, else ``objective/mse``, unless given.
             timesteps: Type of the block that says which timesteps are trained; the graph's own,
                 else ``timesteps/uniform``, unless given.
-            **options: As for the constructor.
+            **options: As for the constructor, and as for ``InferencePipeline.from_pretrained``
+                where the model is and what replaces components of it.
 
         Raises:
             ModelError: The model is not there, damaged, or of a family without a template.
         """
-        library = locate(model)
-        return cls._open(graph_of(library), library, objective, timesteps, options)
+        given = sort_options(options, cls.__init__)
+        library = locate(model, **given.where)
+        return cls._open(graph_of(library), library, objective, timesteps, given)
 
     @classmethod
     def _open(
         cls,
         graph: ComputeGraph,
-        library: FolderLibrary | None,
+        library: Library | None,
         objective: str | None,
         timesteps: str | None,
-        options: Mapping[str, Any],
+        given: Options,
     ) -> Self:
-        if library is not None and not library.has_graph():
-            use_own_solver(graph, library)
+        if library is not None:
+            library = overlay(library, graph, given)
+            if library.graph_file is None or "scheduler" in given.components:
+                use_own_solver(graph, library)
+        elif given.components:
+            raise ConfigError(f"Without pretrained=..., {min(given.components)!r} is unknown.")
         _add_role(graph, "timesteps", timesteps, "timesteps/uniform")
         _add_role(graph, "objective", objective, "objective/mse")
-        pipeline = cls(graph, library=library, **options)
+        pipeline = cls(graph, library=library, **given.pipeline)
         check_files(graph)
         return pipeline
 

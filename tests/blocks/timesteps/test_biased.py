@@ -57,6 +57,7 @@ def test_a_range_beyond_the_schedule():
         ({"begin": -1}, "begin is -1"),
         ({"begin": 5, "end": 5}, "end is 5: give a whole number of at least 6"),
         ({"multiplier": 0.0}, "multiplier is 0.0"),
+        ({"multiplier": 1e39}, "multiplier is 1e[+]39"),
         ({"multiplier": float("nan")}, "multiplier is nan"),
         ({"num_train_timesteps": 0}, "num_train_timesteps is 0"),
     ],

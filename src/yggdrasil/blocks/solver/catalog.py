@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 
 import diffusers
 
+from yggdrasil.blocks.solver.brownian_solver import BrownianSolver
 from yggdrasil.blocks.solver.diffusers_solver import DiffusersSolver
+from yggdrasil.blocks.solver.not_driven import NOT_DRIVEN
+from yggdrasil.blocks.solver.training_form import FlowForm
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import ConfigError, nearest
 from yggdrasil.core.registry import register_block
@@ -18,30 +21,83 @@ __all__ = ["SOLVERS", "Entry", "solver_type_for"]
 
 
 class Entry(NamedTuple):
-    """A solver's name, the scheduler that it drives, and what is particular about that.
+    """A solver's name, the scheduler that it drives, and what is particular about it.
 
     Attributes:
         name: As in ``solver/name``.
-        scheduler: The class's name in Diffusers.
-        written_in_place: Attributes holding tensors that ``step`` changes instead of replacing.
-        counts_timesteps: Whether ``step`` takes timesteps as places on the training schedule.
+        scheduler: The class's name in Diffusers. Of several entries with one scheduler, the first
+            is the solver of models that come with it.
+        base: The class that drives it.
+        particulars: Class attributes of the solver that differ from the base's.
     """
 
     name: str
     scheduler: str
-    written_in_place: tuple[str, ...] = ()
-    counts_timesteps: bool = False
+    base: type[DiffusersSolver] = DiffusersSolver
+    particulars: Mapping[str, Any] = MappingProxyType({})
 
 
+_EDM = "models of Karras et al. 2022 are trained on noise levels drawn from a distribution"
 _ENTRIES = (
-    Entry("ddim", "DDIMScheduler", counts_timesteps=True),
-    Entry("ddpm", "DDPMScheduler", counts_timesteps=True),
+    Entry(
+        "cogvideox_ddim",
+        "CogVideoXDDIMScheduler",
+        particulars={"untrained": "CogVideoX shifts its noise schedule"},
+    ),
+    Entry(
+        "consistency",
+        "CMStochasticIterativeScheduler",
+        particulars={"untrained": "consistency models are trained on pairs of noise levels"},
+    ),
+    Entry(
+        "cosine_dpmpp_2m_sde",
+        "CosineDPMSolverMultistepScheduler",
+        base=BrownianSolver,
+        particulars={"untrained": _EDM},
+    ),
+    Entry("ddim", "DDIMScheduler", particulars={"counts_timesteps": True}),
+    Entry("ddim_inverse", "DDIMInverseScheduler"),
+    Entry("ddim_parallel", "DDIMParallelScheduler"),
+    Entry("ddpm", "DDPMScheduler", particulars={"counts_timesteps": True}),
+    Entry("ddpm_parallel", "DDPMParallelScheduler"),
+    Entry("deis", "DEISMultistepScheduler"),
+    Entry("dpm2", "KDPM2DiscreteScheduler"),
+    Entry("dpm2_a", "KDPM2AncestralDiscreteScheduler"),
     Entry("dpmpp_2m", "DPMSolverMultistepScheduler"),
+    Entry("dpmpp_2m_inverse", "DPMSolverMultistepInverseScheduler"),
+    Entry(
+        "dpmpp_2m_sde",
+        "DPMSolverMultistepScheduler",
+        particulars={"own_options": {"algorithm_type": "sde-dpmsolver++"}},
+    ),
+    Entry("dpmpp_2s", "DPMSolverSinglestepScheduler"),
+    Entry("dpmpp_sde", "DPMSolverSDEScheduler", base=BrownianSolver),
+    Entry("edm_dpmpp_2m", "EDMDPMSolverMultistepScheduler", particulars={"untrained": _EDM}),
+    Entry(
+        "edm_euler",
+        "EDMEulerScheduler",
+        # What it calls sigmas are places on the ramp from the highest to the lowest.
+        particulars={"untrained": _EDM, "refuses": frozenset({"sigmas"})},
+    ),
     Entry("euler", "EulerDiscreteScheduler"),
     Entry("euler_a", "EulerAncestralDiscreteScheduler"),
+    Entry("flow_euler", "FlowMatchEulerDiscreteScheduler", particulars={"form": FlowForm}),
     Entry("heun", "HeunDiscreteScheduler"),
+    Entry(
+        "ipndm",
+        "IPNDMScheduler",
+        particulars={"untrained": "its timesteps are angles, no places on a training schedule"},
+    ),
     Entry("lcm", "LCMScheduler"),
-    Entry("pndm", "PNDMScheduler", written_in_place=("cur_model_output",), counts_timesteps=True),
+    Entry("lms", "LMSDiscreteScheduler"),
+    Entry(
+        "pndm",
+        "PNDMScheduler",
+        particulars={"counts_timesteps": True, "written_in_place": ("cur_model_output",)},
+    ),
+    # A function that is made with the scheduler: where the stochastic part begins and ends.
+    Entry("sa", "SASolverScheduler", particulars={"unstored": ("tau_func",)}),
+    Entry("tcd", "TCDScheduler"),
     Entry("unipc", "UniPCMultistepScheduler"),
 )
 
@@ -57,27 +113,34 @@ def solver_type_for(scheduler_class_name: str) -> str:
     """
     found = _TYPES.get(scheduler_class_name)
     if found is None:
+        reason = NOT_DRIVEN.get(scheduler_class_name)
         raise ConfigError(
-            f"No solver drives the scheduler {scheduler_class_name!r}."
-            f"{nearest(scheduler_class_name, _TYPES)}"
+            f"No solver drives the scheduler {scheduler_class_name!r}"
+            + (f": {reason}." if reason else f".{nearest(scheduler_class_name, _TYPES)}")
         )
     return found
 
 
 def _define(entry: Entry) -> type[DiffusersSolver]:
-    """Makes the class of an entry: the general solver, with a slot for the entry's scheduler."""
+    """Makes the class of an entry: its base, with a slot for the entry's scheduler."""
+    options = entry.particulars.get("own_options", {})
+    shown = "".join(f", {name} {value}" for name, value in options.items())
     body = {
-        "__doc__": f"Diffusers' ``{entry.scheduler}`` as a solver; its options are its parameters.",
+        "__doc__": f"Diffusers' ``{entry.scheduler}``{shown}, as a solver; its options are its "
+        "parameters.",
         "__module__": __name__,
         # A function, since Diffusers imports a scheduler when it is first asked for.
         "scheduler": Component[Any](
             functools.partial(getattr, diffusers, entry.scheduler), optional=True
         ),
-        "written_in_place": entry.written_in_place,
-        "counts_timesteps": entry.counts_timesteps,
+        **entry.particulars,
     }
-    cls = type(f"{entry.scheduler.removesuffix('Scheduler')}Solver", (DiffusersSolver,), body)
+    cls = type(_class_name(entry), (entry.base,), body)
     return register_block(f"solver/{entry.name}")(cls)
+
+
+def _class_name(entry: Entry) -> str:
+    return "".join(part.capitalize() for part in entry.name.split("_")) + "Solver"
 
 
 SOLVERS: Mapping[str, type[DiffusersSolver]] = MappingProxyType(
@@ -86,7 +149,7 @@ SOLVERS: Mapping[str, type[DiffusersSolver]] = MappingProxyType(
 """The classes by type name."""
 
 _TYPES: Mapping[str, str] = MappingProxyType(
-    {entry.scheduler: f"solver/{entry.name}" for entry in _ENTRIES}
+    {entry.scheduler: f"solver/{entry.name}" for entry in reversed(_ENTRIES)}
 )
 
 # A class that is pickled is looked up by its name in its module.

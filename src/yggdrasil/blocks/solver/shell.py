@@ -9,12 +9,12 @@ bits, and threads do not meet. Making a shell costs a microsecond or two.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, cast
 
 from torch import Tensor
 
-__all__ = ["Record", "Scheduler", "open_shell", "read_shell", "scales_input"]
+__all__ = ["Record", "Scheduler", "can_noise", "noised", "open_shell", "read_shell", "scales_input"]
 
 
 class Scheduler(Protocol):
@@ -23,21 +23,12 @@ class Scheduler(Protocol):
     order: int
     timesteps: Tensor
 
-    @property
-    def init_noise_sigma(self) -> float | Tensor:
-        """Deviation of the noise that a run begins with."""
-        ...
-
     def set_timesteps(self, num_inference_steps: int = ..., **further: object) -> None:
         """Makes the schedule of a run."""
         ...
 
     def scale_model_input(self, sample: Tensor, timestep: Tensor) -> Tensor:
         """Scales a sample as the model reads it."""
-        ...
-
-    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Noises clean samples to timesteps."""
         ...
 
     def step(
@@ -73,17 +64,22 @@ def open_shell(cls: type, record: Record, written_in_place: Iterable[str] = ()) 
     return cast("Scheduler", shell)
 
 
-@functools.cache
 def scales_input(cls: type) -> bool:
     """Says whether a scheduler's ``scale_model_input`` does more than give the sample back.
 
-    Most do not, which its bytecode tells, and knowing it spares a shell in each step.
+    Most do not, which their bytecode tells, and knowing it spares a shell in each step.
 
     Args:
         cls: The scheduler's class.
     """
-    code = getattr(getattr(cls, "scale_model_input", None), "__code__", None)
-    return code is None or code.co_code != _give_back.__code__.co_code
+    method = getattr(cls, "scale_model_input", None)
+    return method is not None and not _gives_sample_back(method)
+
+
+@functools.lru_cache(256)
+def _gives_sample_back(method: Callable[..., Any]) -> bool:
+    code = getattr(method, "__code__", None)
+    return code is not None and code.co_code == _give_back.__code__.co_code
 
 
 def _give_back(self: object, sample: Tensor, timestep: Tensor) -> Tensor:  # noqa: ARG001 - a method
@@ -97,3 +93,25 @@ def read_shell(shell: object) -> Record:
         shell: A scheduler that nobody else holds.
     """
     return vars(shell)
+
+
+def can_noise(cls: type) -> bool:
+    """Says whether schedulers of a class can noise clean samples to a timestep."""
+    return hasattr(cls, "add_noise") or hasattr(cls, "scale_noise")
+
+
+def noised(scheduler: Any, clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:
+    """Noises clean samples to timesteps.
+
+    Args:
+        scheduler: One that can.
+        clean: ``b c h w``.
+        noise: ``b c h w``.
+        timestep: ``b``, or one for all.
+    """
+    # The schedulers of flow have a name and an order of arguments of their own.
+    if hasattr(scheduler, "add_noise"):
+        result: Tensor = scheduler.add_noise(clean, noise, timestep)
+    else:
+        result = scheduler.scale_noise(clean, timestep, noise)
+    return result

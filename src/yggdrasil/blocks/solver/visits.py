@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from yggdrasil.core.errors import InputError
 from yggdrasil.core.values import SolverStateValue
 
 __all__ = ["Visit", "Visits"]
@@ -43,9 +42,6 @@ class Visits:
 
         Args:
             state: With a step left.
-
-        Raises:
-            InputError: No step is left.
         """
         whole, visits = self._last
         if whole is not state.timesteps:
@@ -54,9 +50,4 @@ class Visits:
             given = whole.tolist() if self._numbers else each
             visits = list(map(Visit, each, given))
             self._last = (whole, visits)
-        if state.index >= len(visits):
-            raise InputError(
-                f"The solver's state is after its last step ({state.count} of {state.count}): "
-                "read the result with `finish`, or begin anew with `start`."
-            )
         return visits[state.index]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from yggdrasil.blocks.checks import check_count, check_range
@@ -52,8 +50,8 @@ class BiasedTimesteps(AbstractTimesteps):
             check_count("begin", begin, least=0)
             if end is not None:
                 check_count("end", end, least=begin + 1)
-            # Zero would leave nothing to draw where the range is the whole schedule.
-            check_range("multiplier", multiplier, math.ulp(0.0), float("inf"))
+            # Weights are added up in float32: nothing may vanish or overflow.
+            check_range("multiplier", multiplier, 1e-6, 1e6)
         except InputError as error:
             raise ConfigError(f"{self.type_name}: {error}") from error
         self.begin = begin

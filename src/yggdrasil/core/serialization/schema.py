@@ -41,6 +41,7 @@ NODE_KEYS: Mapping[str, type] = MappingProxyType(
         "pretrained": str,
         "components": dict,
         "inputs": dict,
+        "task": str,
     }
 )
 """Every other key of a node is configuration of its block."""

@@ -78,6 +78,7 @@ def _node(graph: GraphLike, node: Node, *, models: bool) -> dict[str, Any]:
         config = _changed_config(node.block, where)
     settings = {
         "role": node.role,
+        "task": node.task,
         "group": node.group,
         "order": node.order or None,
         "auto_connect": None if node.auto_connect else False,

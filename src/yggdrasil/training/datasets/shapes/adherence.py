@@ -10,7 +10,11 @@ from typing import Any
 from yggdrasil.training.datasets.shapes.checker import Verdict, check
 from yggdrasil.training.datasets.shapes.sampling import evaluation_prompts
 
-__all__ = ["Adherence", "measure_adherence"]
+__all__ = ["GUIDANCE_SCALE", "STEPS", "Adherence", "measure_adherence"]
+
+STEPS = 20
+GUIDANCE_SCALE = 2.0
+"""With which figures are measured; more guidance shifts the colors of so small a model."""
 
 Painter = Callable[[Sequence[str]], Sequence[Any]]
 

@@ -1,0 +1,280 @@
+"""What the solvers written on tensors share: they step each sample of a batch from where it is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+
+from yggdrasil.blocks.batching import GeneratorArgument, as_generators
+from yggdrasil.blocks.solver.sample_states import SampleStates, Way
+from yggdrasil.blocks.solver.scheduled import ScheduledSolver, Tick
+from yggdrasil.blocks.solver.shell import Scheduler
+from yggdrasil.core.errors import ConfigError, InputError
+from yggdrasil.core.kinds import Generator, Latents, Noise
+from yggdrasil.core.ports import op
+from yggdrasil.core.values import BranchedValue, ModelOutput, SolverState, SolverStateValue
+
+__all__ = ["Coefficients", "NativeSolver"]
+
+Coefficients = Mapping[str, Tensor]
+"""A step's numbers by name, float32: scalars, or ``b 1 1 1`` where samples are at other steps."""
+
+_SCALE, _SIGNAL, _LEVEL = "scale", "signal", "level"
+
+
+class NativeSolver(ScheduledSolver):
+    """An update rule on tensors, over the schedules of a scheduler of Diffusers.
+
+    Its states are ``SampleStates``: those of several runs may be stacked and go on together, each
+    sample at its own step. Bits are those of separate runs, as far as the model's are.
+
+    Calculation is in float32 (float64 for such latents), the result in the dtype of the latents.
+
+    Args:
+        options: Values of the scheduler's configuration to be used instead, by name.
+
+    Attributes:
+        supported: For options that the rule cannot follow everywhere, the values that it can.
+        remembers: How many tensors of earlier steps the rule reads.
+
+    Raises:
+        ConfigError: The scheduler has no such option.
+    """
+
+    supported: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    remembers: ClassVar[int] = 0
+
+    @op
+    def tick(self, state: SolverState) -> Tick:
+        """Reads off the state what the model needs.
+
+        Args:
+            state: With a step left for at least one of its samples.
+
+        Raises:
+            InputError: No step is left.
+        """
+        states = self._own(state)
+        self._check_unfinished(states)
+        sample = states.latents
+        if _SCALE in states.ways[0].columns:
+            sample = (_wide(sample) / states.coefficients()[_SCALE]).to(sample.dtype)
+        return Tick(sample, states.current_timesteps(), states.index, states.count, states)
+
+    @op
+    def step(
+        self,
+        state: SolverState,
+        model_output: ModelOutput,
+        generator: Generator | None = None,
+        eta: float | list[float] = 0.0,
+    ) -> SolverState:
+        """Takes one step of each sample that has one left.
+
+        Args:
+            state: As ``tick`` gave it.
+            model_output: The prediction ``b c h w`` for the state's samples and timesteps.
+            generator: For the noise of stochastic solvers: one, or one for each sample; those of
+                samples that are finished, or need no noise, stand still.
+            eta: How stochastic DDIM is, 0 to 1, also one for each sample; other solvers do not
+                read it.
+
+        Raises:
+            InputError: The prediction is one for each branch, there are generators or etas for
+                other samples than these, or no step is left.
+        """
+        if isinstance(model_output, BranchedValue):
+            raise InputError(
+                f"The solver was given a prediction for each of the branches "
+                f"{', '.join(model_output.names)}: combine them first, with a guidance block."
+            )
+        states = self._own(state)
+        self._check_unfinished(states)
+        etas = _each(eta, len(states.ways))
+        drawing = tuple(
+            self.draws(one) and not done for one, done in zip(etas, states.finished, strict=True)
+        )
+        noise = _draw(model_output, as_generators(generator, len(states.ways)), drawing)
+        latents, history = self.advance(
+            self.with_eta(states.coefficients(), _joined(etas, states.latents)),
+            _wide(states.latents),
+            _wide(model_output),
+            states.history,
+            noise,
+        )
+        return _moved(states, latents.to(states.latents.dtype), history)
+
+    @op
+    def renoise(self, state: SolverState, init_latents: Latents, noise: Noise) -> Latents:
+        """Brings clean latents to the noise level of each sample, to be put into the state.
+
+        Args:
+            state: After a step.
+            init_latents: Clean latents ``b c h w``.
+            noise: ``b c h w``, the same at every step.
+
+        Returns:
+            ``b c h w``; the clean latents of samples that are finished.
+        """
+        at = self._own(state).coefficients()
+        level = at[_SIGNAL] * _wide(init_latents) + at[_LEVEL] * _wide(noise)
+        return level.to(init_latents.dtype)
+
+    def draws(self, eta: float) -> bool:
+        """Says whether a step needs noise.
+
+        Args:
+            eta: Of the sample.
+        """
+        del eta
+        return False
+
+    def with_eta(self, at: Coefficients, eta: float | Tensor) -> Coefficients:
+        """Adds to a step's numbers those that depend on eta.
+
+        Args:
+            at: The step's numbers.
+            eta: One number, or ``b 1 1 1``.
+        """
+        del eta
+        return at
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The configuration of the scheduler, options included."""
+        return self._prepare().config
+
+    @property
+    def prediction(self) -> str:
+        """What the model predicts."""
+        return str(self.settings["prediction_type"])
+
+    @abstractmethod
+    def table(self, scheduler: Any, begin: int) -> Mapping[str, Tensor]:
+        """Computes the coefficients of a run.
+
+        Among them are ``signal`` and ``level``, how much of clean latents and of noise there is
+        before each step, and ``scale``, what the model's input is divided by, if by anything.
+
+        Args:
+            scheduler: With its schedule set.
+            begin: How many of the schedule's timesteps the run leaves out.
+
+        Returns:
+            By name, ``n`` or ``n+1`` float32 each, in main memory.
+        """
+
+    @abstractmethod
+    def advance(
+        self,
+        at: Coefficients,
+        sample: Tensor,
+        output: Tensor,
+        history: tuple[Tensor, ...],
+        noise: Tensor | None,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Takes the step.
+
+        Args:
+            at: The step's numbers.
+            sample: ``b c h w``, single or double precision.
+            output: The model's prediction ``b c h w``, as precise.
+            history: What ``advance`` gave at the step before; zeros at first.
+            noise: ``b c h w``, where a sample draws.
+
+        Returns:
+            The next sample, and what is to be remembered.
+        """
+
+    def _first_state(
+        self, latents: Tensor, visited: Tensor, scheduler: Scheduler
+    ) -> SolverStateValue:
+        begin = len(scheduler.timesteps) - len(visited)
+        columns = self.table(scheduler, begin)
+        # At the end nothing is left to noise.
+        ends = {_SIGNAL: 1.0, _LEVEL: 0.0}
+        table = torch.ones(len(visited) + 1, len(columns), dtype=torch.float32)
+        for place, (name, values) in enumerate(columns.items()):
+            table[: len(values), place] = values
+            table[-1, place] = ends.get(name, 1.0)
+        way = Way(timesteps=visited, columns=tuple(columns), table=table)
+        count = len(latents)
+        blank = torch.zeros_like(_wide(latents))
+        return SampleStates.of(latents, (way,) * count, (0,) * count, (blank,) * self.remembers)
+
+    def _check_config(self, config: Mapping[str, Any]) -> None:
+        for option, values in self.supported.items():
+            value = config.get(option, values[0])
+            if value not in values:
+                raise ConfigError(
+                    f"{self._name()} does not follow {option}={value!r}, only "
+                    f"{' or '.join(map(repr, values))}. Take solver/"
+                    f"{self.type_name.removeprefix('solver/native_')}, which follows all that its "
+                    "scheduler can do."
+                )
+
+    def _own(self, state: SolverStateValue) -> SampleStates:
+        if not isinstance(state, SampleStates):
+            raise InputError(
+                f"{self._name()} was given a state that another solver made: begin with its own "
+                "`start`."
+            )
+        return state
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def _each(eta: float | Sequence[float], batch: int) -> tuple[float, ...]:
+    if isinstance(eta, Sequence):
+        if len(eta) != batch:
+            raise InputError(f"{len(eta)} etas were given for a batch of {batch}: give one each.")
+        return tuple(eta)
+    return (eta,) * batch
+
+
+def _joined(etas: Sequence[float], latents: Tensor) -> float | Tensor:
+    """Gives one eta where all are equal, else ``b 1 1 1``."""
+    if etas.count(etas[0]) == len(etas):
+        return etas[0]
+    shape = (-1, *(1,) * (latents.ndim - 1))
+    return torch.tensor(etas, dtype=torch.float32, device=latents.device).view(shape)
+
+
+def _draw(like: Tensor, generator: GeneratorArgument, drawing: tuple[bool, ...]) -> Tensor | None:
+    """Draws noise; of several generators only those of the samples that draw are asked."""
+    if not any(drawing):
+        return None
+    if not isinstance(generator, list):
+        noise: Tensor = randn_tensor(
+            like.shape, generator=generator, device=like.device, dtype=like.dtype
+        )
+        return _wide(noise)
+    one = (1, *like.shape[1:])
+    parts = [
+        randn_tensor(one, generator=each, device=like.device, dtype=like.dtype)
+        if draws
+        else like.new_zeros(one)
+        for each, draws in zip(generator, drawing, strict=True)
+    ]
+    return _wide(torch.cat(parts))
+
+
+def _moved(states: SampleStates, latents: Tensor, history: tuple[Tensor, ...]) -> SampleStates:
+    """Gives the next state; samples that were finished stay as they were."""
+    finished = states.finished
+    if any(finished):
+        done = torch.tensor(finished, device=latents.device)
+        done = done.view(-1, *(1,) * (latents.ndim - 1))
+        latents = torch.where(done, states.latents, latents)
+        history = tuple(
+            torch.where(done, old, new) for old, new in zip(states.history, history, strict=True)
+        )
+    places = tuple(place + (not done) for place, done in zip(states.places, finished, strict=True))
+    return SampleStates.of(latents, states.ways, places, history)

@@ -1,0 +1,191 @@
+"""The state of a batch whose samples stand at steps of their own.
+
+A solver's run over one sample is its *way*: the timesteps that it visits, and a row of coefficients
+for each step. A state holds for each sample its way and how far along it is. So samples of
+different runs, of different lengths, can be put into one batch after any step, and taken out again;
+nothing in a step but the model sees more than one sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from yggdrasil.core.errors import InputError
+from yggdrasil.core.values import SolverStateValue
+
+__all__ = ["SampleStates", "Way"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Way:
+    """What a run over one sample visits.
+
+    Attributes:
+        timesteps: ``n``, one an evaluation of the model, where the latents are.
+        columns: The names of the coefficients.
+        table: ``n+1 columns``, float32, in main memory; the last row is that of the end.
+    """
+
+    timesteps: Tensor
+    columns: tuple[str, ...]
+    table: Tensor
+
+    def __len__(self) -> int:
+        """Gives how many evaluations it takes."""
+        return len(self.timesteps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleStates(SolverStateValue):
+    """Where each sample of a batch stands.
+
+    What a state says of the whole batch (``timesteps``, ``index``, ``count``) it says of the sample
+    that has the most left to do, so a batch is done when all of its samples are.
+
+    Attributes:
+        ways: Of each sample.
+        places: How many evaluations each sample has done.
+        history: What the solver remembers of earlier steps, each ``b c h w``.
+    """
+
+    ways: tuple[Way, ...]
+    places: tuple[int, ...]
+    history: tuple[Tensor, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        latents: Tensor,
+        ways: tuple[Way, ...],
+        places: tuple[int, ...],
+        history: tuple[Tensor, ...] = (),
+    ) -> Self:
+        """Makes a state of what its samples are.
+
+        Args:
+            latents: ``b c h w``.
+            ways: Of each sample.
+            places: How many evaluations each sample has done.
+            history: What the solver remembers.
+        """
+        last = max(range(len(ways)), key=lambda sample: len(ways[sample]) - places[sample])
+        return cls(
+            latents=latents,
+            timesteps=ways[last].timesteps,
+            index=places[last],
+            internals={},
+            ways=ways,
+            places=places,
+            history=history,
+        )
+
+    @classmethod
+    def stack(cls, states: Sequence[Self]) -> Self:
+        """Puts the samples of several states into one, in order.
+
+        Args:
+            states: At least one; made by solvers of one type, for latents of one shape.
+
+        Raises:
+            InputError: They do not go together.
+        """
+        if not states:
+            raise InputError("There are no states to stack: give at least one.")
+        first = states[0]
+        for other in states[1:]:
+            _check_alike(first, other)
+        return cls.of(
+            torch.cat([state.latents for state in states]),
+            tuple(way for state in states for way in state.ways),
+            tuple(place for state in states for place in state.places),
+            tuple(torch.cat(parts) for parts in zip(*(s.history for s in states), strict=True)),
+        )
+
+    def take(self, samples: Sequence[int]) -> Self:
+        """Gives the state of some of the samples.
+
+        Args:
+            samples: Which ones, by number from 0, in the order wanted.
+
+        Raises:
+            InputError: There is no such sample, or none is named.
+        """
+        count = len(self.ways)
+        wrong = [number for number in samples if not 0 <= number < count]
+        if wrong or not samples:
+            raise InputError(
+                f"samples is {list(samples)}, of a state of {count}: name at least one, from 0 to "
+                f"{count - 1}."
+            )
+        picked = torch.tensor(list(samples), device=self.latents.device)
+        return type(self).of(
+            self.latents[picked],
+            tuple(self.ways[number] for number in samples),
+            tuple(self.places[number] for number in samples),
+            tuple(part[picked] for part in self.history),
+        )
+
+    @property
+    def finished(self) -> tuple[bool, ...]:
+        """Whether each sample has no step left."""
+        return tuple(place >= len(way) for way, place in zip(self.ways, self.places, strict=True))
+
+    @property
+    def aligned(self) -> bool:
+        """Whether all samples stand at the same step of one way."""
+        way, place = self.ways[0], self.places[0]
+        return all(each is way for each in self.ways) and self.places.count(place) == len(self.ways)
+
+    def current_timesteps(self) -> Tensor:
+        """Gives the timestep that is next: a scalar where samples are aligned, else ``b``.
+
+        A sample that is finished gives its last one.
+        """
+        if self.aligned:
+            return self.ways[0].timesteps[min(self.places[0], len(self.ways[0]) - 1)]
+        return torch.stack(
+            [
+                way.timesteps[min(place, len(way) - 1)]
+                for way, place in zip(self.ways, self.places, strict=True)
+            ]
+        )
+
+    def coefficients(self) -> Mapping[str, Tensor]:
+        """Gives each sample's row of its table by column.
+
+        Returns:
+            Scalars in main memory where samples are aligned, else ``b 1 1 1`` where the latents
+            are; both multiply latents to the same bits.
+        """
+        columns = self.ways[0].columns
+        if self.aligned:
+            return dict(zip(columns, self.ways[0].table[self.places[0]].unbind(), strict=True))
+        rows = [way.table[place] for way, place in zip(self.ways, self.places, strict=True)]
+        table = torch.stack(rows, dim=1).to(self.latents.device)
+        shape = (len(columns), len(rows), *(1,) * (self.latents.ndim - 1))
+        return dict(zip(columns, table.view(shape).unbind(), strict=True))
+
+
+def _check_alike(first: SampleStates, other: SampleStates) -> None:
+    ways = first.ways[0].columns, other.ways[0].columns
+    if ways[0] != ways[1] or len(first.history) != len(other.history):
+        raise InputError(
+            f"States of different solvers cannot be stacked: one goes by {', '.join(ways[0])}, "
+            f"the other by {', '.join(ways[1])}."
+        )
+    mine, others = first.latents, other.latents
+    if (mine.shape[1:], mine.dtype, mine.device) != (others.shape[1:], others.dtype, others.device):
+        raise InputError(
+            f"Latents of {_show(mine)} and of {_show(others)} cannot be stacked: samples of one "
+            "batch have one size, dtype and device."
+        )
+
+
+def _show(latents: Tensor) -> str:
+    dtype = str(latents.dtype).removeprefix("torch.")
+    return f"{dtype}{list(latents.shape[1:])} on {latents.device}"

@@ -1,0 +1,247 @@
+"""Checkpoints: a whole model in one safetensors file, in the names of where it was trained."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from yggdrasil.core.component import Component, ComponentSource
+from yggdrasil.core.errors import ModelError, nearest
+from yggdrasil.hub.access import HubOptions
+from yggdrasil.hub.checkpoint_families import (
+    CheckpointFamily,
+    contents,
+    part_prefix,
+    recognize,
+    says_prediction,
+)
+from yggdrasil.hub.conversion import convert
+from yggdrasil.hub.header import Header, read_header
+from yggdrasil.hub.library import FolderLibrary
+from yggdrasil.hub.loading import LOADING, REFUSALS, refuse_lost, settle
+from yggdrasil.hub.sources import FolderSource
+from yggdrasil.hub.vocabulary import VocabularySource
+
+__all__ = ["CheckpointLibrary", "CheckpointSource", "is_checkpoint", "open_checkpoint"]
+
+_log = logging.getLogger("yggdrasil")
+_PREDICTIONS = ("epsilon", "v_prediction", "sample")
+_PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckpointSource:
+    """One component of a checkpoint.
+
+    Attributes:
+        path: The file.
+        prefix: How the names of the component's tensors begin in it.
+        configs: Where its configuration is.
+        shared: Components that were loaded from this file already, by folder and class.
+    """
+
+    path: Path
+    prefix: str
+    configs: FolderSource
+    shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
+
+    def load(self, slot: Component[Any]) -> object:
+        """Loads the component in float32 through Diffusers' converter, or gives the one before.
+
+        Raises:
+            ModelError: The file is damaged, or its tensors do not fit the configuration.
+        """
+        key = (slot.folder, slot.cls)
+        with LOADING:
+            if key not in self.shared:
+                self.shared[key] = self._load(slot)
+            return self.shared[key]
+
+    def config(self, slot: Component[Any]) -> Mapping[str, Any]:
+        """Gives the component's configuration."""
+        return self.configs.config(slot)
+
+    def check(self, slot: Component[Any]) -> None:
+        """Checks file and configuration without loading anything.
+
+        Raises:
+            ModelError: The file is cut short, or there is no configuration.
+        """
+        read_header(self.path)
+        self.configs.config(slot)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Gives the file."""
+        return {"pretrained": str(self.path)}
+
+    def _load(self, slot: Component[Any]) -> object:
+        self.check(slot)
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                names = [name for name in file.keys() if name.startswith(self.prefix)]  # noqa: SIM118 - no mapping
+                tensors = {name: file.get_tensor(name) for name in names}
+            loaded = convert(slot.cls, tensors, self.config(slot), self.configs.root / slot.folder)
+        except (*REFUSALS, OSError, SafetensorError) as error:
+            raise ModelError(
+                f"{self.path} cannot be loaded as {slot.cls.__name__} with the configuration in "
+                f"{self.configs.root / slot.folder}: {error}"
+            ) from error
+        refuse_lost(loaded.module, loaded.lost, self.path)
+        if loaded.unread:
+            _log.warning(
+                "%s holds %d tensors more of %s... than %s reads: it may be a relative that is "
+                "built otherwise, and the pictures others than were meant.",
+                self.path,
+                loaded.unread,
+                self.prefix,
+                slot.cls.__name__,
+            )
+        return settle(loaded.module)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckpointLibrary:
+    """A checkpoint as a giver of components.
+
+    Attributes:
+        path: The file.
+        header: Of the file.
+        configs: The configurations of its components, and its solver's.
+        tokenizer: Where its tokenizer comes from, if not from ``configs``.
+        shared: Components that were loaded already, by folder and class.
+    """
+
+    path: Path
+    header: Header
+    configs: FolderLibrary
+    tokenizer: VocabularySource | None = None
+    shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
+
+    @property
+    def graph_file(self) -> None:
+        """A checkpoint holds no graph."""
+        return
+
+    def source(self, slot: Component[Any]) -> ComponentSource | None:
+        """Gives the source of a slot, or None where neither file nor configurations have it."""
+        if slot.folder == "tokenizer" and self.tokenizer is not None:
+            return self.tokenizer
+        configs = self.configs.source(slot)
+        if configs is None or not issubclass(slot.cls, nn.Module):
+            return configs
+        prefix = part_prefix(slot.folder, self.header)
+        return None if prefix is None else CheckpointSource(self.path, prefix, configs, self.shared)
+
+    def pipeline_class(self) -> str:
+        """Gives the class of pipeline that the configurations are for."""
+        return self.configs.pipeline_class()
+
+    def scheduler_class(self) -> str | None:
+        """Gives the scheduler's class."""
+        return self.configs.scheduler_class()
+
+    def names(self) -> set[str]:
+        """Gives the names of the components that can be had."""
+        without_weights = {"scheduler", "tokenizer"}
+        return {
+            name
+            for name in self.configs.names()
+            if name in without_weights or part_prefix(name, self.header) is not None
+        }
+
+    def describe(self) -> str:
+        """Gives the file."""
+        return str(self.path)
+
+
+def is_checkpoint(name: str) -> bool:
+    """Says whether a name is that of a checkpoint's file, also of one that must not be read."""
+    return name.lower().endswith((".safetensors", *_PICKLED))
+
+
+def open_checkpoint(
+    path: Path,
+    *,
+    config: FolderLibrary | None = None,
+    prediction_type: str | None = None,
+    options: HubOptions,
+) -> CheckpointLibrary:
+    """Opens a checkpoint, without loading its weights.
+
+    Args:
+        path: A ``.safetensors`` file.
+        config: A model of the same family, whose configurations and tokenizer serve; the family is
+            recognised by the file's tensors and its configurations come with the package if None.
+        prediction_type: What the model predicts, as Diffusers' schedulers call it; what the file or
+            its family says if None.
+        options: How the hub is asked for the vocabulary of the tokenizer, which no checkpoint
+            holds.
+
+    Raises:
+        ModelError: The file is missing, damaged, pickled, or of a family that is not known.
+    """
+    if path.suffix.lower() in _PICKLED:
+        raise ModelError(
+            f"{path} is a pickle, which can run code when it is read. Most models are published as "
+            ".safetensors too: take that file. One that you made yourself you can convert: "
+            "safetensors.torch.save_file({k: v for k, v in torch.load(path, weights_only=True)"
+            "['state_dict'].items() if hasattr(v, 'contiguous')}, 'model.safetensors')."
+        )
+    if not path.is_file():
+        near = [each.name for each in path.parent.glob("*.safetensors")]
+        raise ModelError(f"There is no file {path}.{nearest(path.name, near, list_others=False)}")
+    if prediction_type is not None and prediction_type not in _PREDICTIONS:
+        raise ModelError(
+            f"prediction_type is {prediction_type!r}.{nearest(prediction_type, _PREDICTIONS)}"
+        )
+    header = read_header(path)
+    if config is None:
+        return _of_family(recognize(header, path), path, header, prediction_type, options)
+    if all(part_prefix(name, header) is None for name in config.names()):
+        raise ModelError(
+            f"{path} holds no component of a checkpoint. {contents(header)} Is it one component, "
+            "or a LoRA?"
+        )
+    return CheckpointLibrary(path, header, _predicting(config, prediction_type))
+
+
+def _of_family(
+    family: CheckpointFamily,
+    path: Path,
+    header: Header,
+    prediction: str | None,
+    options: HubOptions,
+) -> CheckpointLibrary:
+    prediction = prediction or says_prediction(header)
+    usual, *others = family.configs
+    if prediction is None and others:
+        _log.warning(
+            "%s does not say what it predicts: taken for %s, as usual for %s. If the pictures are "
+            "noise, give from_single_file(..., prediction_type=%r).",
+            path,
+            usual,
+            family.name,
+            others[0],
+        )
+    prediction = prediction or usual
+    configs = FolderLibrary.open(family.folder(prediction))
+    tokenizer = VocabularySource(
+        family.tokenizer.vocabulary,
+        {"pad_token": family.tokenizer.pad_token},
+        str(path),
+        replace(options, revision=None),
+    )
+    return CheckpointLibrary(path, header, _predicting(configs, prediction), tokenizer)
+
+
+def _predicting(configs: FolderLibrary, prediction: str | None) -> FolderLibrary:
+    """Gives configurations whose scheduler knows what the model predicts."""
+    if prediction is None:
+        return configs
+    return replace(configs, changes={"scheduler": {"prediction_type": prediction}})

@@ -1,0 +1,156 @@
+"""What a checkpoint of one file is, told by the names and shapes in its header."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from yggdrasil.core.errors import ModelError
+from yggdrasil.hub.header import Header
+
+__all__ = [
+    "CheckpointFamily",
+    "TokenizerSettings",
+    "contents",
+    "part_prefix",
+    "recognize",
+    "says_prediction",
+]
+
+_FOLDER = Path(__file__).parent / "checkpoints"
+# The words of github.com/Stability-AI/ModelSpec, and what Diffusers calls the same.
+_PREDICTIONS = {"epsilon": "epsilon", "eps": "epsilon", "v": "v_prediction", "sample": "sample"}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TokenizerSettings(_Part):
+    """A family's tokenizer, which no checkpoint holds.
+
+    Attributes:
+        vocabulary: A model on the hub that has the vocabulary.
+        pad_token: What prompts are filled up with.
+    """
+
+    vocabulary: str
+    pad_token: str
+
+
+class CheckpointFamily(_Part):
+    """A family of checkpoints.
+
+    Attributes:
+        name: For people.
+        configs: Folders of configurations by what the model predicts, the usual one first.
+        tokenizer: The tokenizer.
+        tensors: Tensors that all its checkpoints have, with their shapes.
+    """
+
+    name: str
+    configs: dict[str, str] = Field(min_length=1)
+    tokenizer: TokenizerSettings
+    tensors: dict[str, tuple[int, ...]] = Field(min_length=1)
+
+    def folder(self, prediction: str | None) -> Path:
+        """Gives the folder of configurations.
+
+        Args:
+            prediction: What the model predicts; the usual if None or known to no folder.
+        """
+        usual = next(iter(self.configs.values()))
+        return _FOLDER / self.configs.get(prediction or "", usual)
+
+    def differences(self, header: Header) -> list[str]:
+        """Says what a file has or lacks that makes it none of the family."""
+        found = header.tensors
+        lacking = [f"lacks {name}" for name in self.tensors if name not in found]
+        others = [
+            f"has {name} of {list(found[name].shape)} in the place of {list(shape)}"
+            for name, shape in self.tensors.items()
+            if name in found and found[name].shape != shape
+        ]
+        return [*others, *lacking]
+
+
+class _Other(_Part):
+    tensor: str
+    what: str = Field(alias="is")
+
+
+class _Known(_Part):
+    schema_version: Literal[1] = Field(alias="schema")
+    parts: dict[str, tuple[str, ...]]
+    families: tuple[CheckpointFamily, ...]
+    others: tuple[_Other, ...]
+
+
+def recognize(header: Header, path: Path) -> CheckpointFamily:
+    """Says which family a checkpoint is of.
+
+    Args:
+        header: Of the file.
+        path: The file, for messages.
+
+    Raises:
+        ModelError: It is of none that is known; says what is in it.
+    """
+    known = _known()
+    for other in known.others:
+        if fnmatch.filter(header.tensors, other.tensor):
+            raise ModelError(f"{path} is {other.what}. {contents(header)}")
+    differences = {each.name: each.differences(header) for each in known.families}
+    for family in known.families:
+        if not differences[family.name]:
+            return family
+    near = min(differences, key=lambda name: len(differences[name]))
+    raise ModelError(
+        f"{path} is of no family that is known ({', '.join(differences)}). {contents(header)} "
+        f"Compared with {near}, it {' and '.join(differences[near])}. If it is a relative of one "
+        "of them, say where its configurations are: from_single_file(..., config='a folder or a "
+        "hub id')."
+    )
+
+
+def part_prefix(component: str, header: Header) -> str | None:
+    """Gives how the names of a component's tensors begin in a checkpoint.
+
+    Args:
+        component: Such as ``unet``.
+        header: Of the file.
+
+    Returns:
+        Such as ``model.diffusion_model.``; None where the file has no such component.
+    """
+    prefixes = _known().parts.get(component, ())
+    return next((p for p in prefixes if any(n.startswith(p) for n in header.tensors)), None)
+
+
+def says_prediction(header: Header) -> str | None:
+    """Reads what a checkpoint's writer noted of what it predicts, as Diffusers calls it.
+
+    Source:
+        The key ``modelspec.prediction_type`` of github.com/Stability-AI/ModelSpec.
+    """
+    return _PREDICTIONS.get(header.metadata.get("modelspec.prediction_type", ""))
+
+
+def contents(header: Header) -> str:
+    """Says what a file holds, for messages: how many tensors, by the beginnings of their names."""
+    counts = Counter(name.partition(".")[0] for name in header.tensors)
+    shown = [f"{name} ({count})" for name, count in counts.most_common(5)]
+    more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
+    return f"It holds {len(header.tensors)} tensors: {', '.join(shown) or 'none'}{more}."
+
+
+@functools.cache
+def _known() -> _Known:
+    text = (_FOLDER / "families.yaml").read_text(encoding="utf-8")
+    return _Known.model_validate(yaml.safe_load(text))

@@ -1,0 +1,74 @@
+"""What the ways to make a pipeline of a model have in common."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from yggdrasil.core.errors import ConfigError, nearest
+from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.hub.library import Library, OverlaidLibrary
+from yggdrasil.pipelines.components import blocks_of
+
+__all__ = ["Options", "overlay", "sort_options"]
+
+_WHERE = ("revision", "variant", "subfolder", "token", "cache_dir", "local_files_only")
+
+
+class Options(NamedTuple):
+    """Options of a way to make a pipeline.
+
+    Attributes:
+        pipeline: Those of the pipeline's constructor.
+        where: Those that say where the model is, for ``locate``.
+        components: Components in the place of the model's.
+        known: The names of all options but the components'.
+    """
+
+    pipeline: dict[str, Any]
+    where: dict[str, Any]
+    components: dict[str, Any]
+    known: tuple[str, ...]
+
+
+def sort_options(options: Mapping[str, Any], constructor: Callable[..., None]) -> Options:
+    """Sorts options by what they are for; what is neither of the others names a component.
+
+    Args:
+        options: As given.
+        constructor: The pipeline's.
+    """
+    own = [name for name in inspect.signature(constructor).parameters if name != "self"]
+    given = Options({}, {}, {}, (*own, *_WHERE))
+    for name, value in options.items():
+        if name in own:
+            given.pipeline[name] = value
+        elif name in _WHERE:
+            given.where[name] = value
+        else:
+            given.components[name] = value
+    return given
+
+
+def overlay(library: Library, graph: ComputeGraph, given: Options) -> Library:
+    """Puts components of the caller in the place of a model's.
+
+    Args:
+        library: The model.
+        graph: What will run.
+        given: The components are named as Diffusers' pipelines name them; None leaves the model's
+            own out.
+
+    Raises:
+        ConfigError: Neither the graph nor the model has a component of such a name.
+    """
+    slots = {slot.folder for _, block in blocks_of(graph) for slot in block.slots().values()}
+    names = slots | library.names()
+    for name in given.components:
+        if name not in names:
+            raise ConfigError(
+                f"{name!r} is neither an option nor a component of this model."
+                f"{nearest(name, [*names, *given.known], limit=12)}"
+            )
+    return OverlaidLibrary(library, given.components) if given.components else library
