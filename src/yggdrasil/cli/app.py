@@ -108,7 +108,10 @@ def compare(
         bool, typer.Option("--memory/--no-memory", help="Measure it, in two more processes.")
     ] = True,
     steps: Annotated[int, typer.Option("--steps", "-s", help="Denoising steps.")] = 20,
-    guidance_scale: Annotated[float, typer.Option("--guidance-scale", "-g")] = 5.0,
+    guidance_scale: Annotated[
+        Optional[float],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--guidance-scale", "-g", help="The model's usual one if none."),
+    ] = None,
     negative: Annotated[str, typer.Option("--negative", help="What not to show.")] = "",
     seed: Annotated[int, typer.Option("--seed")] = 0,
     image: Annotated[

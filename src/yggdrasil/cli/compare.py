@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from yggdrasil.cli.quiet import quiet_libraries
+from yggdrasil.hub.zoo import suggested
 from yggdrasil.pipelines.comparison.comparing import compare
 from yggdrasil.pipelines.comparison.page import write_page
 from yggdrasil.pipelines.comparison.pictures import write_pictures
@@ -50,6 +51,8 @@ def run(options: CompareOptions, **call: Any) -> None:
     Raises:
         SystemExit: The difference is above the tolerance.
     """
+    if call["guidance_scale"] is None:
+        call |= suggested(call["model"])
     request = Request(**call)
     with Console(stderr=True).status("looking the model up") as status:
         comparison = compare(

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.core.errors import InputError
-from yggdrasil.hub.zoo import SUGGESTED
+from yggdrasil.hub.zoo import suggested
 from yggdrasil.pipelines.inference import InferencePipeline
 
 __all__ = ["GenerateOptions", "run"]
@@ -54,7 +54,7 @@ def run(options: GenerateOptions) -> None:
     }
     guidance_scale = options.guidance_scale
     if guidance_scale is None:
-        guidance_scale = SUGGESTED.get(options.model or "zoo/shapes", {}).get("guidance_scale")
+        guidance_scale = suggested(options.model or "zoo/shapes").get("guidance_scale")
     for number, prompt in enumerate(options.prompts):
         seed = options.seed + number
         start = time.perf_counter()

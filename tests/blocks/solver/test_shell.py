@@ -12,6 +12,9 @@ def test_a_scheduler_said_to_scale_nothing_gives_the_sample_back_and_nothing_els
     cls = SOLVERS[name].scheduler_class()
     scheduler = cls()
     scheduler.set_timesteps(4)
+    if not hasattr(scheduler, "scale_model_input"):
+        assert not scales_input(cls)
+        return
     before = dict(vars(scheduler))
     sample = torch.ones(1, 4, 2, 2)
     given = scheduler.scale_model_input(sample, scheduler.timesteps[0])

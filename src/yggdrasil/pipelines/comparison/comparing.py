@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import yggdrasil
 from yggdrasil.core.errors import ExecutionError, InputError
+from yggdrasil.hub.loading import settle
 from yggdrasil.pipelines.comparison import ours, theirs
 from yggdrasil.pipelines.comparison.figures import Difference, Likeness, psnr, ssim
 from yggdrasil.pipelines.comparison.job import Job
@@ -37,7 +38,7 @@ def compare(
 
     Args:
         request: The model and the call.
-        separate: Loads the model twice, each side by itself; else once with Diffusers, and
+        separate: Loads the model twice, each side by itself; else once by Diffusers, and
             YggDrasil runs on the same modules.
         pairs: How often both are timed, in turn.
         memory: Whether to measure memory, for which each side runs once more in a new process.
@@ -56,7 +57,10 @@ def compare(
     job = ours.find_out(request)
     tell("loading")
     their_pipe = theirs.open_theirs(job)
-    our_pipe = ours.open_ours(job) if separate else ours.share(their_pipe, job)
+    modules = theirs.models(their_pipe)
+    for module in modules.values():
+        settle(module)  # where YggDrasil puts its own, else equal weights give other last bits
+    our_pipe = ours.open_ours(job, **({} if separate else modules))
     tell("YggDrasil's picture")
     # First, since it says best what is wrong with a call.
     our_latents, our_pictures = ours.outcome(our_pipe, job)

@@ -18,6 +18,7 @@ class Job:
     Attributes:
         request: The call.
         folder: Where the model lies.
+        lacking: Components that the model has and the folder lacks, since the graph needs none.
         task: Of its template, such as ``img2img``.
         pipeline: The class of Diffusers that the task stands for.
         scheduler: Class and configuration of a scheduler in place of the model's own.
@@ -27,6 +28,7 @@ class Job:
     folder: str
     task: str
     pipeline: str
+    lacking: tuple[str, ...] = ()
     scheduler: tuple[str, Mapping[str, Any]] | None = None
 
     def as_plain(self) -> dict[str, Any]:
@@ -42,5 +44,6 @@ class Job:
             folder=plain["folder"],
             task=plain["task"],
             pipeline=plain["pipeline"],
+            lacking=tuple(plain["lacking"]),
             scheduler=None if scheduler is None else (scheduler[0], scheduler[1]),
         )

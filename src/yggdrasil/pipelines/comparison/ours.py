@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from yggdrasil.core.errors import ModelError
 from yggdrasil.core.tasks import choose_task
+from yggdrasil.hub.library import FolderLibrary
 from yggdrasil.hub.locate import locate
 from yggdrasil.pipelines.comparison.job import Job
 from yggdrasil.pipelines.comparison.request import Request
 from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.inference import InferencePipeline
-from yggdrasil.pipelines.models import use_solver
 
-__all__ = ["call", "find_out", "open_ours", "outcome", "share"]
+__all__ = ["call", "find_out", "open_ours", "outcome"]
 
 # Between calls nothing is kept: Diffusers keeps nothing either.
 _KEPT = 0
@@ -25,12 +26,20 @@ _KEPT = 0
 def find_out(request: Request) -> Job:
     """Looks a request's model up and checks the call, before any weights are loaded.
 
+    Of a model on the hub, the files that the graph needs are fetched; both sides then read them.
+
     Raises:
         ModelError: The model is not there or damaged, or Diffusers has no pipeline for the task.
         YggdrasilError: As a call of ``InferencePipeline``, for values that cannot be right.
     """
-    folder = str(locate(request.model).root)
-    pipe = InferencePipeline.from_pretrained(folder, solver=request.solver)
+    library = locate(request.model)
+    if not isinstance(library, FolderLibrary):
+        raise ModelError(
+            f"{request.model} is one file, and both sides are to read the same folder: save it as "
+            f"one with InferencePipeline.from_single_file({request.model!r})"
+            ".save_pretrained('folder'), and compare that."
+        )
+    pipe = InferencePipeline.from_pretrained(library.describe(), solver=request.solver)
     arguments = request.arguments()
     pipe.plan(**arguments, generator=request.generator())
     task = choose_task(pipe.graph.tasks, None, arguments)
@@ -39,17 +48,24 @@ def find_out(request: Request) -> Job:
             f"{request.model} has a graph whose calls stand for no pipeline of Diffusers, so there "
             "is nothing to compare it with."
         )
+    names = sorted(library.names())
     return Job(
         request=request,
-        folder=folder,
+        folder=str(library.root),
+        lacking=tuple(name for name in names if not (library.root / name).is_dir()),
         task=task.name,
         pipeline=task.diffusers,
         scheduler=None if request.solver is None else _scheduler(pipe, request.solver),
     )
 
 
-def open_ours(job: Job) -> InferencePipeline:
-    """Makes the pipeline of a job; its weights are loaded by the first call."""
+def open_ours(job: Job, **components: nn.Module) -> InferencePipeline:
+    """Makes the pipeline of a job; weights that are not given are loaded by the first call.
+
+    Args:
+        job: What is to be made.
+        components: Models in the place of the folder's, by name.
+    """
     request = job.request
     pipe = InferencePipeline.from_pretrained(
         job.folder,
@@ -57,25 +73,17 @@ def open_ours(job: Job) -> InferencePipeline:
         solver=request.solver,
         torch_dtype=request.torch_dtype,
         cache_limit=_KEPT,
+        **components,
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(request.device)
-
-
-def share(theirs: Any, job: Job) -> InferencePipeline:
-    """Makes the pipeline of a job on the modules of a Diffusers pipeline."""
-    pipe = InferencePipeline.from_diffusers(theirs, task=job.task, cache_limit=_KEPT)
-    if job.request.solver is not None:
-        use_solver(pipe.graph, job.request.solver)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def call(pipe: InferencePipeline, job: Job, further: int = 0) -> None:
     """Makes the picture of a job and throws it away.
 
     Args:
-        pipe: As ``open_ours`` or ``share`` gives it.
+        pipe: As ``open_ours`` gives it.
         job: What to make.
         further: Added to the seed.
     """
@@ -87,7 +95,7 @@ def outcome(pipe: InferencePipeline, job: Job) -> tuple[NDArray[np.floating], ND
     """Makes the picture of a job.
 
     Args:
-        pipe: As ``open_ours`` or ``share`` gives it.
+        pipe: As ``open_ours`` gives it.
         job: What to make.
 
     Returns:

@@ -23,7 +23,7 @@ class Request:
         prompt: What to show.
         negative: What not to show.
         steps: Denoising steps.
-        guidance_scale: As in a call.
+        guidance_scale: As in a call; the pipelines' own if None.
         seed: Of the noise.
         image: Path of a picture to start from.
         mask: Path of a picture that is white where to paint anew.
@@ -39,7 +39,7 @@ class Request:
     prompt: str
     negative: str = ""
     steps: int = 20
-    guidance_scale: float = 5.0
+    guidance_scale: float | None = None
     seed: int = 0
     image: str | None = None
     mask: str | None = None

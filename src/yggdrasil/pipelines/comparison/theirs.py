@@ -9,10 +9,11 @@ import diffusers
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from yggdrasil.pipelines.comparison.job import Job
 
-__all__ = ["call", "open_theirs", "outcome"]
+__all__ = ["call", "models", "open_theirs", "outcome"]
 
 
 def open_theirs(job: Job) -> Any:
@@ -23,13 +24,22 @@ def open_theirs(job: Job) -> Any:
         # Its new name, dtype, would be passed over by the older versions that are allowed.
         warnings.filterwarnings("ignore", "`torch_dtype` is deprecated", FutureWarning)
         pipe = cls.from_pretrained(
-            job.folder, torch_dtype=request.torch_dtype, use_safetensors=True
+            job.folder,
+            torch_dtype=request.torch_dtype,
+            use_safetensors=True,
+            **dict.fromkeys(job.lacking),
         )
     if job.scheduler is not None:
         name, config = job.scheduler
         pipe.scheduler = getattr(diffusers, name).from_config(dict(config))
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(request.device)
+
+
+def models(pipe: Any) -> dict[str, nn.Module]:
+    """Gives the models of a Diffusers pipeline by name."""
+    parts = pipe.components.items()
+    return {name: part for name, part in parts if isinstance(part, nn.Module)}
 
 
 def call(pipe: Any, job: Job, further: int = 0) -> None:
