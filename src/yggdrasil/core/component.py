@@ -118,7 +118,8 @@ class Component(Generic[T]):
         """
         if block is None:
             return self
-        found: T | None = self._held(block)  # without the lock: it is read in every step
+        # Without the lock at first, since it is read in every step.
+        found: T | None = block._modules.get(self.name)  # noqa: SLF001 - where setattr put it
         if found is not None:
             return found
         with self._lock:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from yggdrasil.core.binding import arguments_of, bind
 from yggdrasil.core.cache import Entry, ValueCache, copied
 from yggdrasil.core.errors import Cancelled, ExecutionError, YggdrasilError
 from yggdrasil.core.keys import KeyTable
@@ -209,20 +210,19 @@ class _Run:
     def _loop(self, loop: Loop) -> None:
         values = self.values
         values[loop.carried] = values[loop.initial]
+        until = [(loop.until, self._ready(loop.until))]
+        body = [(call, self._ready(call)) for call in loop.body]
         index = 0
         while True:
             state = values[loop.state] = values[loop.carried]
-            if self._invoke(loop.until):
+            if self._each(until):
                 return
             if index and self._cancelled():
                 raise Cancelled(
                     f"The run of {self._plan.graph_name!r} was cancelled after {index} steps of "
                     f"{loop.vertex}."
                 )
-            for call in loop.body:
-                self._call(call)
-                for slot in call.frees:
-                    values[slot] = None
+            self._each(body)
             index += 1
             if self._observers:
                 count = getattr(state, "count", None)
@@ -233,11 +233,39 @@ class _Run:
                     self._stopped = True
                     return
 
+    def _ready(self, call: Call) -> Callable[[], Any]:
+        """Makes a call of a loop ready to be run many times."""
+        return bind(call, self.values)
+
+    def _each(self, calls: Sequence[tuple[Call, Callable[[], Any]]]) -> Any:
+        """Runs calls of a loop that were made ready; gives the result of the last one."""
+        values = self.values
+        call, result = calls[0][0], None
+        try:
+            for call, run in calls:
+                result = run()
+                if call.spec.several:
+                    self._spread(call, result)
+                elif call.keeps:
+                    values[call.keeps[0]] = result
+                for slot in call.frees:
+                    values[slot] = None
+        except YggdrasilError as error:
+            error.add_note(f"At {call.vertex} of {self._plan.graph_name!r}.")
+            raise
+        except Exception as error:
+            raise ExecutionError(self._explain(call, error)) from error
+        return result
+
     def _call(self, call: Call) -> None:
         result = self._invoke(call)
-        if not call.spec.several:
+        if call.spec.several:
+            self._spread(call, result)
+        else:
             self.values[call.keeps[0]] = result
-            return
+
+    def _spread(self, call: Call, result: Any) -> None:
+        """Puts the several results of a call where they belong."""
         if not isinstance(result, tuple) or len(result) != len(call.results):
             wanted = ", ".join(port for port, _ in call.results)
             raise ExecutionError(
@@ -248,28 +276,21 @@ class _Run:
             self.values[slot] = value
 
     def _invoke(self, call: Call) -> Any:
-        values = self.values
-        arguments: dict[str, Any] = {}
-        for port, slot in call.arguments:  # a comprehension would cost a frame
-            if type(slot) is int:
-                arguments[port] = values[slot]
-            else:
-                arguments[port] = tuple([values[each] for each in slot])  # type: ignore[union-attr] # slots
         try:
-            return getattr(call.block, call.spec.name)(**arguments)
+            return getattr(call.block, call.spec.name)(**arguments_of(call, self.values))
         except YggdrasilError as error:
             error.add_note(f"At {call.vertex} of {self._plan.graph_name!r}.")
             raise
         except Exception as error:
-            raise ExecutionError(_explain(call, arguments, error, self._plan)) from error
+            raise ExecutionError(self._explain(call, error)) from error
 
-
-def _explain(call: Call, arguments: Mapping[str, Any], error: Exception, plan: Plan) -> str:
-    shown = ", ".join(f"{name}={_show(value)}" for name, value in arguments.items())
-    return (
-        f"{call.vertex} ({type(call.block).__name__}) of {plan.graph_name!r} failed: "
-        f"{type(error).__name__}: {error}. Its inputs: {shown or 'none'}."
-    )
+    def _explain(self, call: Call, error: Exception) -> str:
+        arguments = arguments_of(call, self.values)
+        shown = ", ".join(f"{name}={_show(value)}" for name, value in arguments.items())
+        return (
+            f"{call.vertex} ({type(call.block).__name__}) of {self._plan.graph_name!r} failed: "
+            f"{type(error).__name__}: {error}. Its inputs: {shown or 'none'}."
+        )
 
 
 def _show(value: Any) -> str:

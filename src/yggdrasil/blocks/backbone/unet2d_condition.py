@@ -69,8 +69,8 @@ class UNet2DConditionBackbone(AbstractBackbone):
             InputError: The sample has not the channels that the UNet reads.
         """
         unet = self.unet
-        if sample.shape[1] != unet.config.in_channels:
-            raise InputError(_wrong_channels(sample.shape[1], unet.config.in_channels))
+        if sample.size(1) != unet.config.in_channels:
+            raise InputError(_wrong_channels(sample.size(1), unet.config.in_channels))
         if residuals:
             raise InputError(f"{self.type_name} takes no residuals of inner modules.")
         named: dict[str, Any] = dict(conditioning.tensors)

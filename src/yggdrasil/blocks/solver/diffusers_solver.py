@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import functools
+import inspect
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -16,6 +18,14 @@ from yggdrasil.core.ports import op
 from yggdrasil.core.values import BranchedValue, ModelOutput, SolverState, SolverStateValue
 
 __all__ = ["DiffusersSolver"]
+
+
+class _Manner(NamedTuple):
+    """What is asked of a scheduler's class at every step."""
+
+    scales: bool
+    eta: bool
+    generator: bool
 
 
 class DiffusersSolver(ScheduledSolver):
@@ -52,9 +62,8 @@ class DiffusersSolver(ScheduledSolver):
         Raises:
             InputError: No step is left.
         """
-        self._check_unfinished(state)
         timestep = self._visits.at(state).timestep
-        if not scales_input(self.scheduler_class()):
+        if not self._manner().scales:
             return Tick(state.latents, timestep, state.index, state.count, state)
         scheduler = self._open(state.internals)
         sample = scheduler.scale_model_input(state.latents, timestep)
@@ -91,12 +100,12 @@ class DiffusersSolver(ScheduledSolver):
                 f"The solver was given a prediction for each of the branches "
                 f"{', '.join(model_output.names)}: combine them first, with a guidance block."
             )
-        self._check_unfinished(state)
+        given = self._visits.at(state).given
         scheduler = self._open(state.internals)
         further = self._further(scheduler, state.latents, generator, eta)
         latents = scheduler.step(
             model_output,
-            self._visits.at(state).given,
+            given,
             state.latents,
             **further,
             return_dict=False,
@@ -144,13 +153,16 @@ class DiffusersSolver(ScheduledSolver):
             eta: As ``step`` was given it.
         """
         del scheduler
-        accepts = self._accepts("step")
+        manner = self._manner()
         further: dict[str, Any] = {}
-        if "eta" in accepts:
+        if manner.eta:
             further["eta"] = eta
-        if "generator" in accepts:
+        if manner.generator:
             further["generator"] = as_generators(generator, latents.size(0))
         return further
+
+    def _manner(self) -> _Manner:
+        return _manner_of(type(self))
 
     def _open(self, record: Record) -> Scheduler:
         if self.unstored:
@@ -163,3 +175,12 @@ class DiffusersSolver(ScheduledSolver):
         if not self.unstored:
             return record
         return {name: value for name, value in record.items() if name not in self.unstored}
+
+
+@functools.cache
+def _manner_of(cls: type[DiffusersSolver]) -> _Manner:
+    scheduler = cls.scheduler_class()
+    accepted = inspect.signature(scheduler.step).parameters  # type: ignore[attr-defined] # all have it
+    return _Manner(
+        scales=scales_input(scheduler), eta="eta" in accepted, generator="generator" in accepted
+    )

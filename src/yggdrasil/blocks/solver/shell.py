@@ -8,8 +8,7 @@ bits, and threads do not meet. Making a shell costs a microsecond or two.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, cast
 
 from torch import Tensor
@@ -73,13 +72,8 @@ def scales_input(cls: type) -> bool:
         cls: The scheduler's class.
     """
     method = getattr(cls, "scale_model_input", None)
-    return method is not None and not _gives_sample_back(method)
-
-
-@functools.lru_cache(256)
-def _gives_sample_back(method: Callable[..., Any]) -> bool:
     code = getattr(method, "__code__", None)
-    return code is not None and code.co_code == _give_back.__code__.co_code
+    return method is not None and (code is None or code.co_code != _give_back.__code__.co_code)
 
 
 def _give_back(self: object, sample: Tensor, timestep: Tensor) -> Tensor:  # noqa: ARG001 - a method

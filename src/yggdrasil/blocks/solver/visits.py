@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from yggdrasil.core.errors import InputError
 from yggdrasil.core.values import SolverStateValue
 
-__all__ = ["Visit", "Visits"]
+__all__ = ["Visit", "Visits", "check_unfinished"]
 
 
 class Visit(NamedTuple):
@@ -42,6 +43,9 @@ class Visits:
 
         Args:
             state: With a step left.
+
+        Raises:
+            InputError: No step is left.
         """
         whole, visits = self._last
         if whole is not state.timesteps:
@@ -50,4 +54,22 @@ class Visits:
             given = whole.tolist() if self._numbers else each
             visits = list(map(Visit, each, given))
             self._last = (whole, visits)
+        if state.index >= len(visits):
+            check_unfinished(state)
         return visits[state.index]
+
+
+def check_unfinished(state: SolverStateValue) -> None:
+    """Refuses a state that is after its last step.
+
+    Args:
+        state: Of a run.
+
+    Raises:
+        InputError: No step is left.
+    """
+    if state.index >= state.count:
+        raise InputError(
+            f"The solver's state is after its last step ({state.count} of {state.count}): "
+            "read the result with `finish`, or begin anew with `start`."
+        )

@@ -60,7 +60,7 @@ def compare(
     modules = theirs.models(their_pipe)
     for module in modules.values():
         settle(module)  # where YggDrasil puts its own, else equal weights give other last bits
-    our_pipe = ours.open_ours(job, **({} if separate else modules))
+    our_pipe = ours.open_ours(job, None if separate else modules)
     tell("YggDrasil's picture")
     # First, since it says best what is wrong with a call.
     our_latents, our_pictures = ours.outcome(our_pipe, job)

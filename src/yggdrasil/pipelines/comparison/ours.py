@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def find_out(request: Request) -> Job:
     )
 
 
-def open_ours(job: Job, **components: nn.Module) -> InferencePipeline:
+def open_ours(job: Job, components: Mapping[str, nn.Module] | None = None) -> InferencePipeline:
     """Makes the pipeline of a job; weights that are not given are loaded by the first call.
 
     Args:
@@ -67,13 +68,14 @@ def open_ours(job: Job, **components: nn.Module) -> InferencePipeline:
         components: Models in the place of the folder's, by name.
     """
     request = job.request
+    given: dict[str, Any] = dict(components or {})
     pipe = InferencePipeline.from_pretrained(
         job.folder,
         task=job.task,
         solver=request.solver,
         torch_dtype=request.torch_dtype,
         cache_limit=_KEPT,
-        **components,
+        **given,
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(request.device)
