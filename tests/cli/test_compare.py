@@ -34,6 +34,20 @@ def test_compare_prints_a_table_and_writes_pictures_and_a_page(yggdrasil, zoo, t
     assert "a red cat" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+def test_a_model_of_the_zoo_may_be_named_in_short(yggdrasil, zoo, tmp_path):
+    ended = yggdrasil("compare", "shapes", *QUICK, "--json")
+    found = json.loads(ended.out)
+    assert (ended.code, found["passed"]) == (0, True)
+    assert found["call"]["guidance_scale"] == 2.0  # the one that the zoo suggests
+    (tmp_path / "shapes").mkdir()
+    assert "has no model_index.json" in yggdrasil("compare", "shapes", *QUICK).err
+
+
+def test_wrong_usage_is_exit_code_2(yggdrasil):
+    assert yggdrasil("compare").code == 2
+    assert yggdrasil("compare", "zoo/shapes", "--pairs", 0).code == 2
+
+
 def test_compare_prints_json_for_programs(yggdrasil, tiny_folder):
     ended = yggdrasil("compare", tiny_folder("sd15"), "a cat", *QUICK, "--json", "--separate")
     found = json.loads(ended.out)
@@ -51,6 +65,9 @@ def test_a_difference_above_the_tolerance_is_exit_code_3(yggdrasil, zoo, spoilt)
 def test_compare_refuses_with_a_message(yggdrasil, zoo, tmp_path):
     for arguments, message in (
         (("./nowhere",), "ModelError: There is no folder nowhere."),
+        (("shape",), "A model of the hub is organisation/name. Did you mean 'shapes'?"),
+        (("zoo/shape",), "Did you mean 'zoo/shapes'?"),
+        (("zoo/shapes", "a cat", "--mask", "none.png"), "none.png cannot be read as a picture"),
         (("zoo/shapes", "--solver", "solver/eulr"), "Did you mean 'solver/euler"),
         (("zoo/shapes", "--dtype", "float33"), "InputError: dtype is 'float33'"),
     ):

@@ -157,7 +157,15 @@ def _folder(text: str, subfolder: str | None) -> Path:
     zoo, name = zoo_models(), zoo_name(text)
     if text.startswith("zoo/") and name is None:
         raise ModelError(f"The zoo has no model {text!r}.{nearest(text, zoo)}")
-    return (Path(text).expanduser() if name is None else zoo[name]) / _inside(subfolder)
+    folder = Path(text).expanduser() if name is None else zoo[name]
+    if text == folder.name and not folder.is_dir():  # one word
+        here = [path.name for path in Path().iterdir() if path.is_dir()]
+        short = [each.removeprefix("zoo/") for each in zoo]
+        raise ModelError(
+            f"There is no folder {text!r} and no model of the zoo that is called so. A model of "
+            f"the hub is organisation/name.{nearest(text, [*short, *here], list_others=False)}"
+        )
+    return folder / _inside(subfolder)
 
 
 def _open_remote(

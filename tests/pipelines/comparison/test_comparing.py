@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from PIL import Image
 
 from tests.pipelines.pictures import picture
+from tests.single_files import save_checkpoint
+from tests.tiny_models import tiny_components
+from yggdrasil import InferencePipeline
 from yggdrasil.core.errors import ExecutionError, InputError, ModelError, YggdrasilError
-from yggdrasil.pipelines.comparison import ours, peak
+from yggdrasil.pipelines.comparison import ours, peak, theirs
 from yggdrasil.pipelines.comparison.comparing import compare
 from yggdrasil.pipelines.comparison.page import write_page
 from yggdrasil.pipelines.comparison.pictures import amplified, write_pictures
@@ -72,6 +77,55 @@ def test_pictures_masks_and_solvers_go_to_both(request_for, tmp_path, kind, call
     found = compare(request_for(kind, **call), **QUICK)
     assert found.job.task == task
     assert found.likeness.latents.largest == found.likeness.pictures.largest == 0.0
+
+
+@pytest.fixture
+def hub_model(hub, tiny_folder, tmp_path):
+    """Puts a model on the hub with a component that the graph does not need."""
+    folder = shutil.copytree(tiny_folder(), tmp_path / "model")
+    index = json.loads((folder / "model_index.json").read_text())
+    index["image_encoder"] = ["transformers", "CLIPVisionModelWithProjection"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    (folder / "image_encoder").mkdir()
+    (folder / "image_encoder" / "config.json").write_text("not to be fetched")
+    hub.add("org/name", folder)
+    return "org/name"
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_a_model_of_the_hub_is_fetched_once_and_read_by_both(
+    hub, hub_model, monkeypatch, request_for, separate
+):
+    monkeypatch.setattr(theirs, "open_theirs", _offline(monkeypatch, theirs.open_theirs))
+    found = compare(request_for(model=hub_model), separate=separate, **QUICK)
+    assert found.passed
+    assert found.job.lacking == ("image_encoder",)
+    assert "image_encoder/config.json" not in hub.fetched(hub_model)
+
+
+def test_a_model_that_was_saved_with_its_graph_runs_that_graph(tiny_folder, request_for, tmp_path):
+    pipe = InferencePipeline.from_pretrained(tiny_folder())
+    pipe.graph.replace_node(
+        "solver", "solver/dpmpp_2m", algorithm_type="dpmsolver++", solver_order=3
+    )
+    folder = pipe.save_pretrained(tmp_path / "saved")
+    found = compare(request_for(model=str(folder)), **QUICK)
+    assert found.passed
+    assert not np.array_equal(found.ours, compare(request_for(), **QUICK).ours)
+
+
+def test_a_model_of_one_file_is_refused_with_what_to_do(request_for, tmp_path):
+    file = save_checkpoint(tmp_path / "model.safetensors", tiny_components())
+    with pytest.raises(ModelError, match="one file.*save_pretrained"):
+        compare(request_for(model=str(file)), **QUICK)
+
+
+def test_a_family_without_a_template_is_named(request_for, tiny_folder, tmp_path):
+    folder = shutil.copytree(tiny_folder(), tmp_path / "model")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "NewPipeline"}))
+    with pytest.raises(ModelError, match="is a NewPipeline, for which there is no template yet"):
+        compare(request_for(model=str(folder)), **QUICK)
 
 
 def test_a_difference_is_found_and_let_pass_up_to_the_tolerance(request_for, apart):
@@ -193,6 +247,17 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows(request_for, tmp_
 def test_the_page_says_that_the_two_are_the_same(request_for, tmp_path):
     write_page(compare(request_for(), **QUICK), tmp_path / "page.html")
     assert "equal to the last bit" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def _offline(monkeypatch, function):
+    """Cuts a function off from the hub."""
+
+    def without_hub(*arguments):
+        with monkeypatch.context() as cut:
+            cut.setattr(constants, "HF_HUB_OFFLINE", True)
+            return function(*arguments)
+
+    return without_hub
 
 
 def _never(*_):

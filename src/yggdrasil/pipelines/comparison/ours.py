@@ -11,6 +11,7 @@ from torch import nn
 
 from yggdrasil.core.errors import ModelError
 from yggdrasil.core.tasks import choose_task
+from yggdrasil.hub.checkpoint import is_checkpoint
 from yggdrasil.hub.library import FolderLibrary
 from yggdrasil.hub.locate import locate
 from yggdrasil.pipelines.comparison.job import Job
@@ -33,7 +34,7 @@ def find_out(request: Request) -> Job:
         ModelError: The model is not there or damaged, or Diffusers has no pipeline for the task.
         YggdrasilError: As a call of ``InferencePipeline``, for values that cannot be right.
     """
-    library = locate(request.model)
+    library = None if is_checkpoint(request.model) else locate(request.model)
     if not isinstance(library, FolderLibrary):
         raise ModelError(
             f"{request.model} is one file, and both sides are to read the same folder: save it as "
