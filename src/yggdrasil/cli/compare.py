@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -70,24 +71,33 @@ def run(options: CompareOptions, **call: Any) -> None:
     if options.json:
         print(json.dumps(comparison.as_plain(), indent=2))  # noqa: T201 - as it is, for programs
     else:
-        console = Console()
-        console.print(_table(comparison))
-        for path in written:
-            console.print(escape(str(path)), highlight=False, soft_wrap=True)
+        _show(comparison, written, Console())
     if not comparison.passed:
         sys.exit(DIFFERS)
 
 
-def _table(comparison: Comparison) -> Table:
+def _show(comparison: Comparison, written: list[Path], console: Console) -> None:
+    job, likeness = comparison.job, comparison.likeness.as_text()
+    verdict, reason = comparison.verdict()
+    colour = "green" if comparison.passed else "red"
+    console.print(
+        f"{escape(job.request.model)}, {job.task}: [bold {colour}]{verdict}[/] {reason}",
+        highlight=False,
+    )
+    figures = Table(*likeness, box=SIMPLE_HEAD, pad_edge=False)
+    figures.add_row(*likeness.values())
+    console.print(figures)
+    console.print(_costs(comparison))
+    for path in written:
+        console.print(escape(str(path)), highlight=False, soft_wrap=True)
+
+
+def _costs(comparison: Comparison) -> Table:
     versions = comparison.versions
-    title = f"{comparison.job.request.model}: {comparison.job.pipeline}"
-    verdict = "[green]within[/]" if comparison.passed else "[bold red]above[/]"
-    table = Table(title=escape(title), caption=f"{verdict} the tolerance of {comparison.tolerance}")
-    for column in ("", f"YggDrasil {versions['yggdrasil']}", f"Diffusers {versions['diffusers']}"):
-        table.add_column(escape(column), justify="right" if column else "left")
-    table.add_column("difference or ratio", justify="right")
-    for name, text in comparison.likeness.as_text().items():
-        table.add_row(name, "", "", text)
+    table = Table("of a call", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("YggDrasil", "Diffusers"):
+        table.add_column(f"{name} {versions[name.lower()]}", justify="right")
+    table.add_column("ratio", justify="right")
     table.add_row("time, s", *_times(comparison.wall))
     table.add_row("processor time, s", *_times(comparison.processor))
     if comparison.memory is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -20,6 +22,7 @@ from yggdrasil import InferencePipeline
 from yggdrasil.core.errors import ExecutionError, InputError, ModelError, YggdrasilError
 from yggdrasil.pipelines.comparison import ours, peak, theirs
 from yggdrasil.pipelines.comparison.comparing import compare
+from yggdrasil.pipelines.comparison.figures import Difference
 from yggdrasil.pipelines.comparison.page import write_page
 from yggdrasil.pipelines.comparison.pictures import amplified, write_pictures
 from yggdrasil.pipelines.comparison.request import Request
@@ -116,7 +119,7 @@ def test_a_model_that_was_saved_with_its_graph_runs_that_graph(tiny_folder, requ
 
 def test_a_model_of_one_file_is_refused_with_what_to_do(request_for, tmp_path):
     file = save_checkpoint(tmp_path / "model.safetensors", tiny_components())
-    with pytest.raises(ModelError, match="one file.*save_pretrained"):
+    with pytest.raises(ModelError, match=r"one file.*save_pretrained"):
         compare(request_for(model=str(file)), **QUICK)
 
 
@@ -137,6 +140,15 @@ def test_a_difference_is_found_and_let_pass_up_to_the_tolerance(request_for, apa
     assert found.likeness.psnr < 70
     assert found.likeness.ssim < 1
     assert compare(request_for(), tolerance=0.26, **QUICK).passed
+
+
+def test_pictures_that_are_no_numbers_are_not_the_same(request_for):
+    found = compare(request_for(), **QUICK)
+    broken = replace(found.likeness, pictures=Difference(largest=math.nan, mean=math.nan))
+    same = Difference(largest=0.0, mean=0.0)
+    found = replace(found, likeness=replace(broken, latents=same))
+    assert not found.passed
+    assert found.verdict() == ("Not the same.", "The largest difference is nan; 0 is let pass.")
 
 
 def test_what_json_says_is_everything_but_the_pictures(request_for):

@@ -40,7 +40,7 @@ def write_page(comparison: Comparison, path: Path) -> None:
 def _page(comparison: Comparison) -> str:
     page = importlib.resources.files(__package__).joinpath("page.html")
     request, job = comparison.job.request, comparison.job
-    verdict, reason = _verdict(comparison)
+    verdict, reason = comparison.verdict()
     shared = "the same modules" if comparison.shared else "modules of their own"
     small = comparison.ours.shape[1] <= _SMALL
     # What stands in the page was text of somebody's: each piece is escaped where it is put in.
@@ -62,22 +62,6 @@ def _page(comparison: Comparison) -> str:
             f"Both ran on {shared}; times are of {comparison.wall.ratio.count} calls each, taken "
             "in turn, with nothing kept between them."
         ),
-    )
-
-
-def _verdict(comparison: Comparison) -> tuple[str, str]:
-    likeness = comparison.likeness
-    largest = max(likeness.latents.largest, likeness.pictures.largest)
-    if largest == 0.0:
-        return "The same.", "Latents and pictures are equal to the last bit."
-    if comparison.passed:
-        return "Within tolerance.", (
-            f"The largest difference is {_number(largest)}; {_number(comparison.tolerance)} is let "
-            "pass."
-        )
-    return "Not the same.", (
-        f"The largest difference is {_number(largest)}, and {_number(comparison.tolerance)} is let "
-        "pass."
     )
 
 
@@ -156,8 +140,4 @@ def _table(rows: Mapping[str, Any]) -> str:
 
 def _seconds(spread: Spread) -> str:
     scale, unit = (1.0, "s") if spread.median >= 1.0 else (1e3, "ms")
-    return f"{spread.median * scale:.4g} {unit}"
-
-
-def _number(value: float) -> str:
-    return "0" if value == 0.0 else f"{value:.3g}"
+    return f"{spread.median * scale:.3g} {unit}"

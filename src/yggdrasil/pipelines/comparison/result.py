@@ -69,6 +69,16 @@ class Comparison:
         likeness = self.likeness
         return likeness.latents.within(self.tolerance) and likeness.pictures.within(self.tolerance)
 
+    def verdict(self) -> tuple[str, str]:
+        """Says in a word or two, and in a sentence, how the two differ."""
+        likeness = self.likeness
+        both = (likeness.latents, likeness.pictures)
+        if all(each.within(0.0) for each in both):
+            return "The same.", "Latents and pictures are equal to the last bit."
+        largest = np.max([each.largest for each in both])  # NaN where one of them is
+        told = f"The largest difference is {largest:.3g}; {self.tolerance:.3g} is let pass."
+        return ("Within tolerance." if self.passed else "Not the same."), told
+
     def as_plain(self) -> dict[str, Any]:
         """Gives everything but the pictures as what JSON can say.
 
