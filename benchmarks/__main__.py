@@ -26,7 +26,7 @@ import yggdrasil
 from benchmarks.engine import SIZES, measure_engine
 from benchmarks.pipelines import SCHEDULERS, measure_pipelines
 from benchmarks.plots import draw
-from benchmarks.processes import measure_imports, measure_memory
+from benchmarks.processes import WIDTHS, measure_imports, measure_memory
 from benchmarks.report import page
 
 _DOCS = Path(__file__).parents[1] / "docs"
@@ -35,7 +35,7 @@ _PARTS: dict[str, Callable[[argparse.Namespace, Callable[[str], None]], Any]] = 
         options.pairs, tuple(options.schedulers), tell
     ),
     "engine": lambda options, tell: measure_engine(tuple(options.sizes), tell),
-    "memory": lambda options, tell: measure_memory(options.processes, tell),
+    "memory": lambda options, tell: measure_memory(options.processes, tell, tuple(options.widths)),
     "imports": lambda options, tell: measure_imports(options.processes, tell),
 }
 
@@ -49,6 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=7)
     parser.add_argument("--schedulers", nargs="*", default=SCHEDULERS)
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
+    parser.add_argument("--widths", type=int, nargs="*", default=WIDTHS)
     parser.add_argument("--folder", type=Path, default=_DOCS, help="where to write")
     options = parser.parse_args(arguments)
     path: Path = options.folder / "benchmarks.json"

@@ -113,7 +113,7 @@ def measure_engine(
 
 
 def _measure(shape: Callable[[int], tuple[ComputeGraph, str]], size: int) -> dict[str, Any]:
-    times = max(5, _ENOUGH // size)
+    times = max(11, _ENOUGH // size)
     build, (graph, output) = _clock(lambda: shape(size))
     count = len(graph.nodes)
     plan = statistics.median(

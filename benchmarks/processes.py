@@ -10,13 +10,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from diffusers import UNet2DConditionModel
+
 from tests.tiny_models import tiny_pipeline
 from yggdrasil.pipelines.comparison.ours import find_out
 from yggdrasil.pipelines.comparison.peak import peak_of
 from yggdrasil.pipelines.comparison.request import Request
 from yggdrasil.pipelines.comparison.spread import Spread
 
-__all__ = ["IMPORTS", "measure_imports", "measure_memory"]
+__all__ = ["IMPORTS", "WIDTHS", "measure_imports", "measure_memory"]
+
+WIDTHS = (32, 192)
+"""The narrow model is nearly nothing beside the libraries, the wide one as much as they are."""
 
 IMPORTS = {
     "yggdrasil": "import yggdrasil",
@@ -59,27 +64,52 @@ def measure_imports(
     return found
 
 
-def measure_memory(times: int, tell: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def measure_memory(
+    times: int, tell: Callable[[str], None] = lambda _: None, widths: tuple[int, ...] = WIDTHS
+) -> list[dict[str, Any]]:
     """Measures the peak of resident memory of a process that opens a model and makes a picture.
 
     Args:
         times: How often each side, in turn.
         tell: Is told what is measured now.
+        widths: Of the UNets, in channels.
 
     Returns:
-        Bytes of both sides, and their ratio pair by pair.
+        For each model its millions of parameters, the bytes of both sides, and their ratio pair by
+        pair.
     """
+    return [_memory_of(width, times, tell) for width in widths]
+
+
+def _memory_of(width: int, times: int, tell: Callable[[str], None]) -> dict[str, Any]:
     taken: dict[str, list[float]] = {"ours": [], "theirs": []}
     with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "tiny"
-        tiny_pipeline("sd15").save_pretrained(model)
+        model = Path(folder) / "model"
+        pipe = tiny_pipeline("sd15")
+        pipe.unet = _unet(width)
+        pipe.save_pretrained(model)
+        count = sum(each.numel() for each in pipe.unet.parameters())
+        del pipe
         job = find_out(Request(model=str(model), prompt="a photo", steps=4))
         for number in range(times):
-            tell(str(number))
+            tell(f"{width} channels, {number}")
             taken["ours"].append(peak_of("ours", job))
             taken["theirs"].append(peak_of("theirs", job))
     return {
+        "millions": count / 1e6,
         "yggdrasil_bytes": asdict(Spread.of(taken["ours"])),
         "diffusers_bytes": asdict(Spread.of(taken["theirs"])),
         "ratio": asdict(Spread.of_ratios(taken["ours"], taken["theirs"])),
     }
+
+
+def _unet(width: int) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(width, 2 * width, 4 * width),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=32,
+        attention_head_dim=8,
+    )

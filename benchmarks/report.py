@@ -12,6 +12,7 @@ __all__ = ["page"]
 Figures = Mapping[str, Any]
 
 _SIDES = {"diffusers": "Diffusers", "yggdrasil": "YggDrasil", "uncached": "YggDrasil, no cache"}
+_HELD = ("yggdrasil", "diffusers")
 _MEBIBYTE = 2**20
 
 
@@ -92,12 +93,15 @@ def _pipelines(figures: Figures) -> Iterator[str]:
 
 
 def _processes(figures: Figures) -> Iterator[str]:
-    memory, imports = figures["memory"], figures["imports"]
-    yield "| | YggDrasil | Diffusers | ratio |"
+    imports = figures["imports"]
+    yield "The peak of a process that opens a model and makes a picture, imports included, in MiB,"
+    yield "by the size of the UNet."
+    yield ""
+    yield "| parameters, millions | YggDrasil | Diffusers | ratio |"
     yield "|---|---|---|---|"
-    cells = [_spread(memory[f"{side}_bytes"], ".1f", 1 / _MEBIBYTE) for side in ("yggdrasil",
-                                                                          "diffusers")]  # fmt: skip
-    yield f"| peak memory of a process, MiB | {' | '.join(cells)} | {_spread(memory['ratio'])} |"
+    for row in figures["memory"]:
+        held = [_spread(row[f"{side}_bytes"], ".1f", 1 / _MEBIBYTE) for side in _HELD]
+        yield f"| {row['millions']:.0f} | {' | '.join(held)} | {_spread(row['ratio'])} |"
     yield ""
     yield "| statement | processor time, s |"
     yield "|---|---|"
