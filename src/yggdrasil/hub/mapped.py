@@ -6,7 +6,7 @@ import bisect
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -60,7 +60,7 @@ class MappedFiles:
             return None
         region = self._regions[place]
         fresh = torch.empty(tensor.shape, dtype=tensor.dtype)
-        into = memoryview(fresh.reshape(-1).view(torch.uint8).numpy())
+        into: Any = fresh.reshape(-1).view(torch.uint8).numpy()
         try:
             with Path(region.file).open("rb", buffering=0) as file:
                 if os.fstat(file.fileno()).st_ino != region.inode:
