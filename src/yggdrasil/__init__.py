@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from yggdrasil.core.stage import AbstractStage
     from yggdrasil.core.template_sources import register_template
     from yggdrasil.pipelines.inference import InferencePipeline
+    from yggdrasil.pipelines.live.interrupt import StopOnInterrupt
+    from yggdrasil.pipelines.live.preview import Preview
+    from yggdrasil.pipelines.runner import Runner
     from yggdrasil.pipelines.training import TrainingPipeline
 
 __version__ = "0.1.0"
@@ -30,6 +33,9 @@ __all__ = [
     "AbstractStage",
     "ComputeGraph",
     "InferencePipeline",
+    "Preview",
+    "Runner",
+    "StopOnInterrupt",
     "TrainingPipeline",
     "__version__",
     "op",
@@ -42,6 +48,9 @@ _HOMES = {
     "AbstractStage": "yggdrasil.core.stage",
     "ComputeGraph": "yggdrasil.core.graph",
     "InferencePipeline": "yggdrasil.pipelines.inference",
+    "Runner": "yggdrasil.pipelines.runner",
+    "Preview": "yggdrasil.pipelines.live.preview",
+    "StopOnInterrupt": "yggdrasil.pipelines.live.interrupt",
     "TrainingPipeline": "yggdrasil.pipelines.training",
     "op": "yggdrasil.core.ports",
     "register_block": "yggdrasil.core.registry",

@@ -43,4 +43,4 @@ def yggdrasil(monkeypatch, capsys, tmp_path) -> Callable[..., Ended]:
 def zoo(tiny_folder, tmp_path, monkeypatch):
     """Puts a tiny model called shapes into the box."""
     shutil.copytree(tiny_folder("sd15"), tmp_path / "zoo" / "shapes")
-    monkeypatch.setattr("yggdrasil.hub.locate._ZOO", tmp_path / "zoo")
+    monkeypatch.setattr("yggdrasil.hub.zoo_models._ZOO", tmp_path / "zoo")

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -13,8 +17,8 @@ from tests.smoke_recipe import smoke_recipe, write_recipe
 from yggdrasil import ComputeGraph, InferencePipeline
 from yggdrasil.cli import demo as demo_command
 from yggdrasil.cli import train as train_command
+from yggdrasil.cli.live import LiveDisplay
 from yggdrasil.cli.quiet import quiet_libraries
-from yggdrasil.core.registry import block_types
 from yggdrasil.core.templates import load_template
 
 QUICK = ("--steps", 1)
@@ -42,6 +46,7 @@ def test_generate_writes_a_picture_for_each_prompt(yggdrasil, zoo, tmp_path, cap
         ended = yggdrasil("generate", "A red cat!", "", *QUICK, "--seed", 7)
     assert ended.code == 0
     assert "using zoo/shapes" in caplog.text
+    assert "sd15 was given no weights: using zoo/shapes" in ended.err
     written = sorted((tmp_path / "pictures").iterdir())
     assert [path.name for path in written] == ["0007-a-red-cat.png", "0008-picture.png"]
     assert [read(path).shape for path in written] == [(64, 64, 3)] * 2
@@ -87,6 +92,134 @@ def test_generate_starts_from_a_picture_and_a_mask(yggdrasil, zoo, tmp_path):
 def test_generate_takes_a_task_for_a_model(yggdrasil, tiny_folder):
     ended = yggdrasil("generate", "a cat", "-m", tiny_folder("sd15"), "-t", "sd15_img2img")
     assert_refused(ended, "MissingInputError: Task 'img2img' needs 'image'")
+
+
+def test_generate_tells_programs_what_it_made(yggdrasil, zoo, tmp_path):
+    ended = yggdrasil("generate", "a cat", "a dog", *QUICK, "--seed", 3, "--json")
+    assert ended.code == 0
+    told = json.loads(ended.out)
+    assert told["interrupted"] is False
+    seconds = [each.pop("seconds") for each in told["pictures"]]
+    assert min(seconds) > 0
+    assert told["pictures"] == [
+        {
+            "path": f"pictures/000{seed}-a-{animal}.png", "prompt": f"a {animal}", "seed": seed,
+            "width": 64, "height": 64, "stopped_after": None,
+        }
+        for seed, animal in ((3, "cat"), (4, "dog"))
+    ]  # fmt: skip
+    assert all((tmp_path / each["path"]).is_file() for each in told["pictures"])
+
+
+def test_previews_change_nothing_and_leave_no_file(yggdrasil, zoo, tmp_path):
+    arguments = ("generate", "a cat", "-s", 4, "--solver", "solver/ddim")
+    ended = yggdrasil(*arguments, "-o", "a", "--preview-every", 2)
+    assert ended.code == 0
+    assert ended.err.count("preview: a/0000-a-cat-preview.png") == 1
+    yggdrasil(*arguments, "-o", "b")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["0000-a-cat.png"]
+    assert np.array_equal(read(tmp_path / "a/0000-a-cat.png"), read(tmp_path / "b/0000-a-cat.png"))
+
+
+def test_generate_shows_where_the_time_goes(yggdrasil, zoo, tmp_path):
+    ended = yggdrasil("generate", "a cat", *QUICK, "--profile", "new/flame.svg")
+    assert ended.code == 0
+    assert "unet.predict" in ended.err
+    assert "The flame picture is in new/flame.svg." in ended.err
+    assert "unet.predict" not in ended.out
+    assert "unet.predict" in (tmp_path / "new/flame.svg").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def heeded():
+    """Has this process heed Ctrl-C, which shells have those in the background ignore."""
+    held = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, held)
+
+
+class Presses:
+    """Presses Ctrl-C at steps of the pictures, counted through."""
+
+    def __init__(self, monkeypatch, *steps):
+        self.count = 0
+        told = LiveDisplay.on_step
+
+        def on_step(display, event):
+            told(display, event)
+            self.count += 1
+            if self.count in steps:
+                signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr(LiveDisplay, "on_step", on_step)
+
+
+MANY = ("generate", "a cat", "a dog", "a house", "-s", 4, "--solver", "solver/ddim")
+
+
+def test_ctrl_c_keeps_what_is_done(heeded, yggdrasil, zoo, tmp_path, monkeypatch):
+    presses = Presses(monkeypatch, 6)
+    ended = yggdrasil(*MANY)
+    assert ended.code == 130
+    assert presses.count == 7
+    written = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert written == ["0000-a-cat.png", "0001-a-dog-unfinished.png"]
+    assert "unfinished: stopped after step 3 of 4" in ended.out
+    assert ended.err.endswith("Interrupted: 1 of 3 pictures done, one unfinished.\n")
+    again = yggdrasil("rerun", "pictures/0001-a-dog-unfinished.png")
+    assert again.code == 1
+    assert "the last steps: it was stopped after step 3 of 4" in again.err.replace("\n", " ")
+
+
+def test_a_second_ctrl_c_keeps_whole_pictures_alone(heeded, yggdrasil, zoo, tmp_path, monkeypatch):
+    Presses(monkeypatch, 6, 7)
+    ended = yggdrasil(*MANY, "--json")
+    assert ended.code == 130
+    told = json.loads(ended.out)
+    assert told["interrupted"] is True
+    assert [each["path"] for each in told["pictures"]] == ["pictures/0000-a-cat.png"]
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["0000-a-cat.png"]
+    assert ended.err.endswith("Interrupted: 1 of 3 pictures done.\n")
+
+
+def test_programs_are_told_which_picture_is_unfinished(heeded, yggdrasil, zoo, monkeypatch):
+    Presses(monkeypatch, 2)
+    ended = yggdrasil(*MANY, "--json")
+    assert ended.code == 130
+    (made,) = json.loads(ended.out)["pictures"]
+    assert made["stopped_after"] == [3, 4]
+    assert made["path"].endswith("-unfinished.png")
+
+
+HEEDING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from yggdrasil.cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_from_outside_ends_the_command_between_steps(tiny_folder, tmp_path):
+    command = [
+        sys.executable, "-c", HEEDING, "generate", "a cat", "-m", str(tiny_folder("sd15")),
+        "-s", "900", "--solver", "solver/ddim", "--preview-every", "2", "-o", str(tmp_path),
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 240
+        while not (tmp_path / "0000-a-cat-preview.png").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["0000-a-cat-unfinished.png"]
+    assert "unfinished: stopped after step" in out
+    assert "Interrupted: 0 of 1 pictures done, one unfinished." in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(
@@ -150,7 +283,7 @@ def test_demo_writes_a_sheet(yggdrasil, zoo, tmp_path, monkeypatch):
 
 
 def test_demo_without_a_model_in_the_box_says_so(yggdrasil, tmp_path, monkeypatch):
-    monkeypatch.setattr("yggdrasil.hub.locate._ZOO", tmp_path)
+    monkeypatch.setattr("yggdrasil.hub.zoo_models._ZOO", tmp_path)
     assert_refused(yggdrasil("demo"), "ModelError: The zoo has no model 'zoo/shapes'.")
 
 
@@ -164,7 +297,8 @@ def test_train_runs_a_recipe_and_goes_on_with_it(yggdrasil, tmp_path, monkeypatc
     assert ended.code == 0
     assert "The model is in runs/smoke/smoke." in ended.out
     assert "step 4, seen:" in ended.out
-    assert ended.err == ""
+    # Nothing but the notices of evaluating with an encoder of twelve tokens.
+    assert all(line.startswith("CLIP reads 12 tokens") for line in ended.err.splitlines())
     lines = (tmp_path / "runs/smoke/second/adherence.jsonl").read_text().splitlines()
     line = json.loads(lines[0])
     assert line["step"] == 4
@@ -186,47 +320,31 @@ def test_train_refuses_what_is_no_recipe(yggdrasil, tmp_path):
     assert_refused(ended, "at phases.0.settings.steps: Input should be greater than 0")
 
 
-# -- listings and graphs ---------------------------------------------------------------------------
+def test_ctrl_c_leaves_a_checkpoint_that_training_goes_on_from(
+    heeded, yggdrasil, tmp_path, monkeypatch
+):
+    path = write_recipe(tmp_path)
+    on_step = train_command._Bar.on_step
+
+    def press(bar, report):
+        on_step(bar, report)
+        if report["step"] == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(train_command._Bar, "on_step", press)
+    ended = yggdrasil("train", path)
+    assert ended.code == 130
+    checkpoint = "runs/smoke/first/checkpoint-00000003"
+    assert f"The run is kept in {checkpoint}; the same command goes on" in ended.err
+    assert ended.err.endswith("Interrupted.\n")
+    assert (tmp_path / checkpoint / "weights.safetensors").is_file()
+    monkeypatch.setattr(train_command._Bar, "on_step", on_step)
+    assert yggdrasil("train", path).code == 0
+    metrics = (tmp_path / "runs/smoke/first/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in metrics][-1] == 4
 
 
-def test_blocks_are_listed_with_their_ops(yggdrasil):
-    ended = yggdrasil("blocks")
-    assert ended.code == 0
-    lines = ended.out.splitlines()
-    for name in block_types():
-        assert any(line.strip().startswith(name) for line in lines), name
-    (line,) = (line for line in lines if line.strip().startswith("codec/autoencoder_kl"))
-    assert {"encode,", "sample", "decode,"} <= {*line.split()}
-
-
-def test_a_block_is_shown_with_its_ports(yggdrasil):
-    ended = yggdrasil("blocks", "codec/autoencoder_kl")
-    assert ended.code == 0
-    assert "component vae: AutoencoderKL" in ended.out
-    assert "in   image" in ended.out
-    assert "required" in ended.out
-    assert "duplicate" in ended.out
-    arguments = yggdrasil("blocks", "objective/autoencoding").out
-    assert "arguments: l1_weight: " in arguments
-
-
-def test_every_block_can_be_shown(yggdrasil):
-    for name in block_types():
-        ended = yggdrasil("blocks", name)
-        assert (ended.code, ended.out.split()[0]) == (0, name)
-
-
-def test_an_unknown_block_gives_the_nearest(yggdrasil):
-    ended = yggdrasil("blocks", "codec/autoencoder")
-    assert_refused(ended, "'codec/autoencoder_kl'")
-
-
-def test_templates_are_listed_with_their_tasks(yggdrasil):
-    ended = yggdrasil("templates")
-    assert ended.code == 0
-    for task in load_template("sd15").tasks:
-        assert f"sd15_{task}" in ended.out
-    assert "mask_image" in ended.out
+# -- graphs ----------------------------------------------------------------------------------------
 
 
 def test_graphs_are_drawn(yggdrasil, tmp_path):
@@ -246,6 +364,16 @@ def test_a_graph_file_is_drawn_and_explained(yggdrasil, tmp_path):
     assert ended.code == 0
     assert ended.out.strip() == graph.explain("backbone.sample").strip()
     assert "solver.tick" in ended.out
+
+
+def test_an_explanation_for_programs(yggdrasil):
+    (told,) = json.loads(yggdrasil("graph", "explain", "sd15", "unet.sample", "--json").out)
+    assert (told["vertex"], told["port"], told["need"]) == ("unet.predict", "sample", "required")
+    chosen = [each["source"] for each in told["considered"] if each["chosen"]]
+    assert chosen == ["guidance.expand.sample"]
+    passed = [each for each in told["considered"] if not each["chosen"]]
+    assert passed
+    assert all(each["note"].startswith("passed over") for each in passed)
 
 
 @pytest.mark.parametrize(

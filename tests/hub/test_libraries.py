@@ -14,8 +14,9 @@ from yggdrasil.core.errors import ModelError
 from yggdrasil.hub import locate as locating
 from yggdrasil.hub.families import diffusers_class, template_for
 from yggdrasil.hub.library import FolderLibrary, ObjectLibrary, OverlaidLibrary
-from yggdrasil.hub.locate import is_hub_id, locate, zoo_models
+from yggdrasil.hub.locate import is_hub_id, locate
 from yggdrasil.hub.zoo import fallback
+from yggdrasil.hub.zoo_models import zoo_models
 
 
 def slot(cls, name):
@@ -135,7 +136,7 @@ def test_an_unknown_class_gives_the_nearest():
 def test_the_box_is_searched_by_name(tiny_folder, tmp_path, monkeypatch):
     shutil.copytree(tiny_folder("sd15"), tmp_path / "shapes")
     (tmp_path / "empty").mkdir()
-    monkeypatch.setattr("yggdrasil.hub.locate._ZOO", tmp_path)
+    monkeypatch.setattr("yggdrasil.hub.zoo_models._ZOO", tmp_path)
     assert zoo_models() == {"zoo/shapes": tmp_path / "shapes"}
     assert locate("zoo/shapes").root == tmp_path / "shapes"
     assert fallback("sd15_inpaint").root == tmp_path / "shapes"

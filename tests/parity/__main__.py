@@ -22,7 +22,7 @@ import transformers
 from rich.progress import track
 
 from tests.parity.cells import FEATURES, PIPELINES, SCHEDULERS, Cell, all_cells, measure
-from yggdrasil.hub.locate import zoo_models
+from yggdrasil.hub.zoo_models import zoo_models
 
 _DOCS = Path(__file__).parents[2] / "docs"
 _VERSIONS = {

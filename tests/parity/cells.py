@@ -247,7 +247,7 @@ def _pipeline(task: str, model: str) -> Any:
 
 
 def _zoo_folder() -> Any:
-    from yggdrasil.hub.locate import zoo_models
+    from yggdrasil.hub.zoo_models import zoo_models
 
     return zoo_models()["zoo/shapes"]
 

@@ -20,7 +20,7 @@ from tests.parity.cells import (
 from tests.parity.covering import Pair, covering_pairs, pairs_of
 from yggdrasil.blocks.solver.catalog import SOLVERS
 from yggdrasil.core.errors import InputError
-from yggdrasil.hub.locate import zoo_models
+from yggdrasil.hub.zoo_models import zoo_models
 
 pytestmark = pytest.mark.parity
 

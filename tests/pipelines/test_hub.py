@@ -25,7 +25,7 @@ from tests.single_files import save_checkpoint
 from tests.tiny_models import tiny_pipeline
 from yggdrasil import ComputeGraph, InferencePipeline, TrainingPipeline
 from yggdrasil.core.errors import ConfigError, ModelError
-from yggdrasil.hub.locate import zoo_models
+from yggdrasil.hub.zoo_models import zoo_models
 
 CALL = {"num_inference_steps": 2, "output_type": "pt"}
 NEEDED = {

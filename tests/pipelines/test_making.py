@@ -32,7 +32,7 @@ from yggdrasil.hub.locate import locate
 def zoo(tiny_folder, tmp_path, monkeypatch):
     """Puts a tiny model called shapes into the box."""
     shutil.copytree(tiny_folder("sd15"), tmp_path / "zoo" / "shapes")
-    monkeypatch.setattr("yggdrasil.hub.locate._ZOO", tmp_path / "zoo")
+    monkeypatch.setattr("yggdrasil.hub.zoo_models._ZOO", tmp_path / "zoo")
     return tmp_path / "zoo" / "shapes"
 
 
@@ -86,7 +86,7 @@ def test_a_task_that_the_graph_has_not_is_known_at_once(tiny_folder):
 
 
 def test_a_template_without_a_model_in_the_box_says_what_to_give(tmp_path, monkeypatch):
-    monkeypatch.setattr("yggdrasil.hub.locate._ZOO", tmp_path)
+    monkeypatch.setattr("yggdrasil.hub.zoo_models._ZOO", tmp_path)
     with pytest.raises(ModelError, match=r"zoo has no model of its family\. Give pretrained="):
         InferencePipeline.from_template("sd15")
 

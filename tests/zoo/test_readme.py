@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from yggdrasil.hub.locate import zoo_models
+from yggdrasil.hub.zoo_models import zoo_models
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from tools.measure_adherence import measure
 from yggdrasil import InferencePipeline
-from yggdrasil.hub.locate import zoo_models
+from yggdrasil.hub.zoo_models import zoo_models
 from yggdrasil.training.datasets.shapes import check, parse_caption
 
 MODEL = zoo_models().get("zoo/shapes")

@@ -10,20 +10,23 @@ __all__ = ["main"]
 def main() -> None:
     """Runs the command line and ends the process with its exit code.
 
-    An error that YggDrasil raises on purpose is printed as a message, with exit code 1; anything
-    else is a bug and keeps its traceback. Wrong usage is exit code 2, as everywhere.
+    An error is printed as one message, with exit code 1; ``--debug``, anywhere before ``--``, lets
+    its traceback be seen. The other codes are those of ``cli.failing``.
     """
     from yggdrasil.cli.app import app
-    from yggdrasil.core.errors import YggdrasilError
+    from yggdrasil.cli.failing import print_error
+    from yggdrasil.cli.notices import notices_shown
 
+    arguments = sys.argv[1:]
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    debug = "--debug" in options
+    if debug:  # an option of every command: it is added to what failed, at its end
+        arguments.remove("--debug")
     try:
-        app(prog_name="yggdrasil")
-    except YggdrasilError as error:
-        from rich.console import Console
-
-        console = Console(stderr=True, highlight=False)
-        console.print(f"[bold red]{type(error).__name__}[/]: ", end="")
-        console.print(str(error), markup=False, soft_wrap=True)
-        for note in getattr(error, "__notes__", ()):
-            console.print(f"  {note}", markup=False, soft_wrap=True)
+        with notices_shown():
+            app(arguments, prog_name="yggdrasil")
+    except Exception as error:
+        if debug:
+            raise
+        print_error(error)
         sys.exit(1)

@@ -7,13 +7,16 @@ from typing import Annotated, Optional
 
 import typer
 
+from yggdrasil.cli import completing
+from yggdrasil.cli.failing import Commands
+
 __all__ = ["app"]
 
 app = typer.Typer(
     name="yggdrasil",
+    cls=Commands,
     help="A Lego set for diffusion: generate, train and inspect graphs of blocks.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 graph_app = typer.Typer(help="Draw a graph, or explain one of its edges.", no_args_is_help=True)
@@ -25,12 +28,59 @@ Model = Annotated[
 ]
 Template = Annotated[
     Optional[str],  # noqa: UP045 - typer reads it at run time
-    typer.Option("--template", "-t", help="Template or task; the model's own, or sd15, if none."),
+    typer.Option(
+        "--template",
+        "-t",
+        help="Template or task; the model's own, or sd15, if none.",
+        autocompletion=completing.template_names,
+    ),
 ]
 
+OtherModel = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads it at run time
+    typer.Option("--model", "-m", help="A model in place of the one that is named."),
+]
+Device = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads it at run time
+    typer.Option("--device", help="Such as cpu; where it ran before if none."),
+]
+AllowDownload = Annotated[
+    bool, typer.Option("--allow-download", help="Fetch a model that is not on this machine.")
+]
 Pictures = Annotated[
     Path, typer.Option("--output", "-o", file_okay=False, help="Folder for pictures.")
 ]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Graph = Annotated[
+    str,
+    typer.Argument(
+        help="A template, a task, or a graph file.", autocompletion=completing.template_names
+    ),
+]
+
+
+def _show_version(*, wanted: bool) -> None:
+    if wanted:
+        from yggdrasil import __version__
+
+        typer.echo(f"yggdrasil {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks of errors; may stand anywhere.")
+    ] = False,
+) -> None:
+    """A Lego set for diffusion: generate, train and inspect graphs of blocks."""
+    del version, debug  # the one is done by its callback, the other by main
 
 
 @app.command()
@@ -61,7 +111,11 @@ def generate(
     ] = None,
     solver: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it at run time
-        typer.Option("--solver", help="Such as solver/euler; the model's own if none."),
+        typer.Option(
+            "--solver",
+            help="Such as solver/euler; the model's own if none.",
+            autocompletion=completing.solver_names,
+        ),
     ] = None,
     width: Annotated[
         Optional[int],  # noqa: UP045 - typer reads it at run time
@@ -71,6 +125,19 @@ def generate(
         Optional[int],  # noqa: UP045 - typer reads it at run time
         typer.Option("--height"),
     ] = None,
+    preview_every: Annotated[
+        int,
+        typer.Option(
+            "--preview-every", min=0, help="Steps between previews, in the terminal or a file."
+        ),
+    ] = 0,
+    profile: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option(
+            "--profile", dir_okay=False, help="Show time and memory; draw them to this SVG file."
+        ),
+    ] = None,
+    json: Json = False,
 ) -> None:
     """Make pictures from prompts."""
     from yggdrasil.cli.generate import GenerateOptions, run
@@ -80,6 +147,62 @@ def generate(
             prompts=prompts, model=model, template=template, output=output, steps=steps,
             guidance_scale=guidance_scale, negative=negative, seed=seed, image=image, mask=mask,
             strength=strength, solver=solver, width=width, height=height,
+            preview_every=preview_every, profile=profile, json=json,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def run(
+    workflow: Annotated[Path, typer.Argument(help="What pipe.save_workflow wrote.")],
+    inputs: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer reads it at run time
+        typer.Argument(help="In place of its own: name=value, or name=@file for a picture."),
+    ] = None,
+    *,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--output", "-o", dir_okay=False, help="The picture; in pictures/ if none."),
+    ] = None,
+    model: OtherModel = None,
+    device: Device = None,
+    allow_download: AllowDownload = False,
+) -> None:
+    """Run a workflow: a saved graph with its inputs."""
+    from yggdrasil.cli.run import RunOptions
+    from yggdrasil.cli.run import run as run_workflow
+
+    run_workflow(
+        RunOptions(
+            workflow=workflow, inputs=inputs or [], output=output, model=model, device=device,
+            allow_download=allow_download,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def rerun(
+    picture: Annotated[Path, typer.Argument(help="A picture that YggDrasil wrote.")],
+    *,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--output", "-o", dir_okay=False, help="The new picture; beside it if none."),
+    ] = None,
+    model: OtherModel = None,
+    device: Device = None,
+    allow_download: AllowDownload = False,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="Also where it was changed since.")
+    ] = False,
+) -> None:
+    """Make a picture again from what it carries, bit for bit."""
+    from yggdrasil.cli.rerun import RerunOptions
+    from yggdrasil.cli.rerun import run as run_again
+
+    run_again(
+        RerunOptions(
+            picture=picture, output=output, model=model, device=device,
+            allow_download=allow_download, allow_changes=allow_changes,
         )
     )  # fmt: skip
 
@@ -191,26 +314,43 @@ def demo(
 def blocks(
     name: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it at run time
-        typer.Argument(help="A type, for its ops and ports."),
+        typer.Argument(
+            help="A type, for its ops and ports.", autocompletion=completing.block_names
+        ),
     ] = None,
+    *,
+    json: Json = False,
 ) -> None:
     """List the block types, or show one."""
-    from yggdrasil.cli.listing import show_blocks
+    if name is None:
+        from yggdrasil.cli.listing import show_blocks
 
-    show_blocks(name)
+        show_blocks(json=json)
+    else:
+        from yggdrasil.cli.block import show_block
+
+        show_block(name, json=json)
 
 
 @app.command()
-def templates() -> None:
+def templates(*, json: Json = False) -> None:
     """List the templates and their tasks."""
     from yggdrasil.cli.listing import show_templates
 
-    show_templates()
+    show_templates(json=json)
+
+
+@app.command()
+def info(*, json: Json = False) -> None:
+    """Show versions, devices, memory, and the models on this machine."""
+    from yggdrasil.cli.info import run
+
+    run(json=json)
 
 
 @graph_app.command("draw")
 def graph_draw(
-    source: Annotated[str, typer.Argument(help="A template, a task, or a graph file.")],
+    source: Graph,
     *,
     form: Annotated[str, typer.Option("--format", "-f", help="mermaid or svg.")] = "mermaid",
     output: Annotated[
@@ -226,10 +366,12 @@ def graph_draw(
 
 @graph_app.command("explain")
 def graph_explain(
-    source: Annotated[str, typer.Argument(help="A template, a task, or a graph file.")],
+    source: Graph,
     port: Annotated[str, typer.Argument(help="An input, such as backbone.sample.")],
+    *,
+    json: Json = False,
 ) -> None:
     """Say which rule feeds an input, and what it passed over."""
     from yggdrasil.cli.graphs import explain
 
-    explain(source, port)
+    explain(source, port, json=json)

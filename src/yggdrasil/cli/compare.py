@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from yggdrasil.cli.output import print_json, print_line, print_table
 from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.hub.zoo import suggested
 from yggdrasil.pipelines.comparison.comparing import compare
@@ -25,7 +25,7 @@ from yggdrasil.pipelines.comparison.timing import PairedTimes
 __all__ = ["DIFFERS", "CompareOptions", "run"]
 
 DIFFERS = 3
-"""The exit code where the difference is above the tolerance: 1 is a failure, 2 wrong usage."""
+"""The exit code where the difference is above the tolerance; the others are in ``failing``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,27 +69,24 @@ def run(options: CompareOptions, **call: Any) -> None:
         write_page(comparison, options.html)
         written.append(options.html)
     if options.json:
-        print(json.dumps(comparison.as_plain(), indent=2))  # noqa: T201 - as it is, for programs
+        print_json(comparison.as_plain())
     else:
-        _show(comparison, written, Console())
+        _show(comparison, written)
     if not comparison.passed:
         sys.exit(DIFFERS)
 
 
-def _show(comparison: Comparison, written: list[Path], console: Console) -> None:
+def _show(comparison: Comparison, written: list[Path]) -> None:
     job, likeness = comparison.job, comparison.likeness.as_text()
     verdict, reason = comparison.verdict()
     colour = "green" if comparison.passed else "red"
-    console.print(
-        f"{escape(job.request.model)}, {job.task}: [bold {colour}]{verdict}[/] {reason}",
-        highlight=False,
-    )
+    print_line(f"{escape(job.request.model)}, {job.task}: [bold {colour}]{verdict}[/] {reason}")
     figures = Table(*likeness, box=SIMPLE_HEAD, pad_edge=False)
     figures.add_row(*likeness.values())
-    console.print(figures)
-    console.print(_costs(comparison))
+    print_table(figures)
+    print_table(_costs(comparison))
     for path in written:
-        console.print(escape(str(path)), highlight=False, soft_wrap=True)
+        print_line(escape(str(path)))
 
 
 def _costs(comparison: Comparison) -> Table:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
+from yggdrasil.cli.output import print_json
 from yggdrasil.core.errors import InputError, nearest
+from yggdrasil.core.explaining import explanations
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.templates import resolve_template
 
@@ -24,9 +27,14 @@ def draw(source: str, form: str, output: Path | None) -> None:
         output.write_text(text, encoding="utf-8")
 
 
-def explain(source: str, port: str) -> None:
+def explain(source: str, port: str, *, json: bool) -> None:
     """Prints where an input comes from."""
-    Console().print(_open(source).explain(port), markup=False, highlight=False, soft_wrap=True)
+    found = explanations(_open(source), port)
+    if json:
+        print_json([asdict(each) for each in found])
+    else:
+        text = "\n\n".join(map(str, found))
+        Console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _open(source: str) -> ComputeGraph:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from yggdrasil.cli.output import note
 from yggdrasil.cli.quiet import quiet_libraries
+from yggdrasil.pipelines.live.interrupt import InterruptRequest
 from yggdrasil.pipelines.recipes import Phase, find_recipe, read_recipe, run_recipe
 from yggdrasil.pipelines.training import TrainingPipeline
 from yggdrasil.training.datasets.shapes.adherence import (
@@ -29,7 +32,11 @@ _PROMPTS = 100
 
 @quiet_libraries()
 def run(recipe: str, output: Path, *, resume: bool, evaluate_every: int, threads: int) -> None:
-    """Trains a recipe's phases with progress, and says where the model is."""
+    """Trains a recipe's phases with progress, and says where the model is.
+
+    Ctrl-C ends the run after the step it is in, with a checkpoint; the same command goes on from
+    it. A second Ctrl-C ends it at once, and so does one before the first step.
+    """
     if threads:
         torch.set_num_threads(threads)
     parsed = read_recipe(find_recipe(recipe))
@@ -43,18 +50,34 @@ def run(recipe: str, output: Path, *, resume: bool, evaluate_every: int, threads
         TimeRemainingColumn(),
         TextColumn("{task.fields[figures]}"),
     )
-    with Progress(*columns, console=console) as progress:
+    saved: list[Path] = []
+    with (
+        _told_where(saved),
+        Progress(*columns, console=console) as progress,
+        InterruptRequest() as stop,
+    ):
 
         def observers(phase: Phase, trainer: Trainer, pipeline: TrainingPipeline) -> Sequence[Any]:
-            bar = _Bar(progress, phase, trainer.step)
+            watchers: list[Any] = [_Bar(progress, phase, trainer.step)]
             if evaluate_every and phase.wiring == "corrupt":
                 log = folder / phase.name / "adherence.jsonl"
-                return [bar, _Evaluation(pipeline, trainer, evaluate_every, log, console)]
-            return [bar]
+                watchers.append(_Evaluation(pipeline, trainer, evaluate_every, log, console))
+            return [*watchers, _Stop(stop, trainer, saved)]
 
         model = run_recipe(parsed, folder, observers=observers, resume=resume)
     line = f"The model is in [bold]{escape(str(model))}[/]."
     console.print(line, highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _told_where(saved: list[Path]) -> Iterator[None]:
+    """Says, once the display is gone, which checkpoint an interrupted run left behind."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for path in saved:
+            note(f"The run is kept in {path}; the same command goes on from it.")
+        raise
 
 
 class _Bar:
@@ -70,6 +93,23 @@ class _Bar:
         """Moves the bar."""
         figures = f"loss {report['loss']:.4f}  lr {report['lr']:.1e}"
         self._progress.update(self._task, completed=report["step"], figures=figures)
+
+
+class _Stop:
+    """Ends a run when Ctrl-C was pressed, with a checkpoint to go on from."""
+
+    def __init__(self, stop: InterruptRequest, trainer: Trainer, saved: list[Path]) -> None:
+        stop.awaited = False  # until the first step of the phase
+        self._stop = stop
+        self._trainer = trainer
+        self._saved = saved
+
+    def on_step(self, report: StepReport) -> None:
+        """Looks whether Ctrl-C was pressed during the step."""
+        self._stop.awaited = True
+        if self._stop.requested:
+            self._saved.append(self._trainer.save())
+            raise KeyboardInterrupt
 
 
 class _Evaluation:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from yggdrasil.core.fingerprint import fingerprint
 
-__all__ = ["CacheInfo", "Entry", "ValueCache", "copied"]
+__all__ = ["CacheInfo", "Entry", "ValueCache", "copied", "size_of"]
 
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
 
@@ -138,11 +138,16 @@ def copied(value: Any) -> Any:
     return value
 
 
+def size_of(value: object) -> int:
+    """Gives the bytes of the tensors, arrays and pictures in a value."""
+    return _look(value, hashing=False)[1]
+
+
 def _is_picture(value: object) -> bool:
     return hasattr(value, "tobytes") and hasattr(value, "mode")  # PIL's, without importing it
 
 
-def _look(values: object) -> tuple[tuple[object, ...], int]:
+def _look(values: object, *, hashing: bool = True) -> tuple[tuple[object, ...], int]:
     """Gives what changes when somebody writes into a value, and the bytes of what it holds.
 
     Everything inside is looked at, containers and what they hold, in one order.
@@ -171,7 +176,7 @@ def _look(values: object) -> tuple[tuple[object, ...], int]:
             waiting.extend([getattr(part, field.name) for field in dataclasses.fields(part)])
         else:
             # Arrays and pictures count no writes: what they hold is hashed.
-            marks.append(fingerprint(part))
+            marks.append(fingerprint(part) if hashing else None)
             size += _size(part)
     return tuple(marks), size
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from yggdrasil.core.block import AbstractBaseBlock
-from yggdrasil.core.ports import OpSpec
-from yggdrasil.core.references import PortRef
 from yggdrasil.core.rules import Rule
+
+if TYPE_CHECKING:  # graph files are read, and templates listed, without torch
+    from yggdrasil.core.block import AbstractBaseBlock
+    from yggdrasil.core.ports import OpSpec
+    from yggdrasil.core.references import PortRef
 
 __all__ = ["Edge", "GraphLike", "Node"]
 

@@ -5,6 +5,7 @@ Caching, gradients, cancellation, progress and step callbacks live here; blocks 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,17 +19,32 @@ from yggdrasil.core.errors import Cancelled, ExecutionError, YggdrasilError
 from yggdrasil.core.keys import KeyTable
 from yggdrasil.core.plan import Call, Loop, Plan
 
-__all__ = ["Observer", "StepEvent", "execute"]
+__all__ = ["Observer", "StepEvent", "Tracer", "execute"]
 
 
 class Observer(Protocol):
-    """Someone who is told how a run goes."""
+    """Someone who is told how a run goes.
+
+    One that has a true attribute ``harmless`` promises that a run with it gives what it gives
+    without it, unless the result says otherwise itself; of others files that keep a run make a
+    note, since nobody knows what they change.
+    """
 
     def on_call(self, call: Call) -> None:
         """Is told that a call outside loops is about to run."""
 
     def on_step(self, event: StepEvent) -> None:
         """Is told that one iteration of a loop is done."""
+
+
+class Tracer(Protocol):
+    """Someone who stands around every op, to measure it."""
+
+    def trace(self, call: Call, run: Callable[[Call], Any]) -> Any:
+        """Runs a call, inside or outside a loop, and gives back what ``run(call)`` gives."""
+
+    def on_kept(self, item: Call | Loop) -> None:
+        """Is told that the cache holds what an item would have given."""
 
 
 @dataclass(slots=True)
@@ -43,6 +59,7 @@ class StepEvent:
         values: The run's values by slot; an observer may replace those that are fixed in the loop,
             and the state in ``loop.carried``. A run with such an observer, or with one that may
             stop, is told so by ``changes_values``.
+        since: When the loop began, as ``time.perf_counter`` tells it.
         stop: Set by an observer that wants the loop to end here and the run to go on.
     """
 
@@ -51,6 +68,7 @@ class StepEvent:
     index: int
     count: int | None
     values: list[Any]
+    since: float
     stop: bool = False
 
 
@@ -63,6 +81,7 @@ def execute(
     observers: Sequence[Observer] = (),
     changes_values: bool = False,
     cancelled: Callable[[], bool] | None = None,
+    tracer: Tracer | None = None,
 ) -> dict[str, Any]:
     """Runs a plan.
 
@@ -75,6 +94,7 @@ def execute(
         changes_values: Whether an observer may replace values or stop a loop, so that loops
             cannot be cached.
         cancelled: Asked between calls and steps; true ends the run.
+        tracer: Stands around every op; without one nothing is spent on it.
 
     Returns:
         The wanted outputs by name.
@@ -83,7 +103,8 @@ def execute(
         ExecutionError: An op failed; the message says which, with the shapes of its inputs.
         Cancelled: ``cancelled`` said so.
     """
-    run = _Run(plan, values, observers, cancelled or _never)
+    given = (plan, values, observers, cancelled or _never)
+    run = _Run(*given) if tracer is None else _TracedRun(*given, tracer)
     # Tensors made in inference mode could not be kept: they count no writes.
     with torch.inference_mode(mode=False), torch.set_grad_enabled(gradients):
         if cache is None or gradients:
@@ -213,6 +234,7 @@ class _Run:
         until = [(loop.until, self._ready(loop.until))]
         body = [(call, self._ready(call)) for call in loop.body]
         index = 0
+        since = time.perf_counter()
         while True:
             state = values[loop.state] = values[loop.carried]
             if self._each(until):
@@ -226,7 +248,7 @@ class _Run:
             index += 1
             if self._observers:
                 count = getattr(state, "count", None)
-                event = StepEvent(self._plan, loop, index, count, values)
+                event = StepEvent(self._plan, loop, index, count, values, since)
                 for observer in self._observers:
                     observer.on_step(event)
                 if event.stop:
@@ -291,6 +313,34 @@ class _Run:
             f"{call.vertex} ({type(call.block).__name__}) of {self._plan.graph_name!r} failed: "
             f"{type(error).__name__}: {error}. Its inputs: {shown or 'none'}."
         )
+
+
+class _TracedRun(_Run):
+    """A run with someone around every op; a class of its own, so that others pay nothing."""
+
+    __slots__ = ("_tracer",)
+
+    def __init__(
+        self,
+        plan: Plan,
+        values: Mapping[str, Any],
+        observers: Sequence[Observer],
+        cancelled: Callable[[], bool],
+        tracer: Tracer,
+    ) -> None:
+        super().__init__(plan, values, observers, cancelled)
+        self._tracer = tracer
+
+    def _invoke(self, call: Call) -> Any:
+        return self._tracer.trace(call, super()._invoke)
+
+    def _ready(self, call: Call) -> Callable[[], Any]:
+        run = super()._ready(call)
+        return lambda: self._tracer.trace(call, lambda _: run())
+
+    def _restore(self, item: Call | Loop, entry: Entry) -> None:
+        super()._restore(item, entry)
+        self._tracer.on_kept(item)
 
 
 def _show(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from yggdrasil.core.availability import (
@@ -18,7 +19,66 @@ from yggdrasil.core.rules import Mode
 from yggdrasil.core.structure import reachable_vertices
 from yggdrasil.core.wiring import wire
 
-__all__ = ["explain"]
+__all__ = ["Considered", "Explanation", "explain", "explanations"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Considered:
+    """One thing that an input could get.
+
+    Attributes:
+        chosen: Whether it gets it.
+        source: What would give it, where the graph has it.
+        reason: Why it is considered: a rule, an edge, a name.
+        note: Why it is passed over, or on what it depends.
+    """
+
+    chosen: bool
+    source: str | None
+    reason: str
+    note: str = ""
+
+    def __str__(self) -> str:
+        """Gives a line, which begins with an arrow if it is chosen."""
+        told = self.reason if self.source is None else f"{self.source}: {self.reason}"
+        return f"{'->' if self.chosen else '  '} {told}{f'; {self.note}' if self.note else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Where one input comes from.
+
+    Attributes:
+        vertex: The op, ``node.op``.
+        port: The input's name.
+        kinds: What it takes.
+        need: ``required``, ``optional``, or how it takes many.
+        given: The inputs of the call; None where the structure is explained.
+        considered: What it could get, in order.
+        carried: What it gets from the second step of a loop on.
+        available: Whether the op itself can run.
+    """
+
+    vertex: str
+    port: str
+    kinds: tuple[str, ...]
+    need: str
+    given: tuple[str, ...] | None
+    considered: tuple[Considered, ...]
+    carried: str | None
+    available: bool
+
+    def __str__(self) -> str:
+        """Gives a paragraph."""
+        head = f"{self.vertex}.{self.port}: {' or '.join(self.kinds)} ({self.need})"
+        if self.given is not None:
+            head += f", given {', '.join(self.given) or 'nothing'}"
+        lines = [f"{head}:", *(f"  {each}" for each in self.considered)]
+        if self.carried is not None:
+            lines.append(f"  from the second step on: {self.carried} (carried by the loop)")
+        if not self.available:
+            lines.append(f"  {self.vertex} itself cannot run: another required input is missing.")
+        return "\n".join(lines)
 
 
 def explain(
@@ -44,6 +104,17 @@ def explain(
         ConnectError: No input is called so.
         UnknownInputError: A given input is none of the graph's.
     """
+    return "\n\n".join(map(str, explanations(graph, port, given, mode=mode)))
+
+
+def explanations(
+    graph: GraphLike,
+    port: str,
+    given: Mapping[str, Any] | None = None,
+    *,
+    mode: Mode = "denoise",
+) -> list[Explanation]:
+    """Says the same as ``explain``, as records; arguments and errors as there."""
     wiring = wire(graph, mode)
     found = list(_find(wiring, port))
     if not found:
@@ -54,7 +125,7 @@ def explain(
             f"{port!r}: graph {graph.name!r} has no such input.{nearest(port, known)}"
         )
     view = _View(wiring, None if given is None else fill_defaults(wiring, graph.defaults, given))
-    return "\n\n".join(view.paragraph(vertex, name) for vertex, name in found)
+    return [view.explanation(vertex, name) for vertex, name in found]
 
 
 def _find(wiring: Wiring, text: str) -> Iterator[tuple[Vertex, str]]:
@@ -89,55 +160,57 @@ class _View:
             self._direct = direct_ports(wiring, self._given)
             self._available = available_vertices(wiring, self._given, self._direct)
 
-    def paragraph(self, vertex: Vertex, port: str) -> str:
+    def explanation(self, vertex: Vertex, port: str) -> Explanation:
         """Explains one input."""
         candidates = self._wiring.inputs[vertex][port]
         need = "required" if candidates.port.required else "optional"
         if candidates.port.many:
             need = "takes all there are, by their nodes' order"
-        head = f"{vertex}.{candidates.port} ({need})"
-        if not self._open:
-            head += f", given {', '.join(sorted(self._given)) or 'nothing'}"
-        lines = [f"{head}:", *self._lines(vertex, candidates)]
-        lines += [
-            f"  from the second step on: {_show(choice)} (carried by the loop)"
-            for choice in candidates.carried[:1]
-        ]
-        if vertex not in self._available:
-            lines.append(f"  {vertex} itself cannot run: another required input is missing.")
-        return "\n".join(lines)
+        return Explanation(
+            vertex=str(vertex),
+            port=port,
+            kinds=tuple(map(str, candidates.port.kinds)),
+            need=need,
+            given=None if self._open else tuple(sorted(self._given)),
+            considered=tuple(self._considered(vertex, candidates)),
+            carried=_show(candidates.carried[0]) if candidates.carried else None,
+            available=vertex in self._available,
+        )
 
-    def _lines(self, vertex: Vertex, candidates: Candidates) -> Iterator[str]:
+    def _considered(self, vertex: Vertex, candidates: Candidates) -> Iterator[Considered]:
         name = self._direct.get((vertex, candidates.port.name))
         taken = name is not None
         if taken:
-            yield f"  -> ${name}: given in the call, which beats every edge"
+            told = "given in the call, which beats every edge"
+            yield Considered(chosen=True, source=f"${name}", reason=told)
         absent = list(candidates.absent)
         for place, (choice, reason) in enumerate(
             zip(candidates.choices, candidates.reasons, strict=True)
         ):
             yield from (_gone(why) for at, why in absent if at == place)
             there = [s for s in choice if can_be_had(s, self._given, self._available)]
+            source = _show(choice)
             if not there:
-                yield f"     {_show(choice)}: {reason}; {self._lack(choice)}"
+                note = self._lack(choice)
+                yield Considered(chosen=False, source=source, reason=reason, note=note)
             elif candidates.port.many:
-                yield f"  -> {_show(choice)}: {reason}"
+                yield Considered(chosen=True, source=source, reason=reason)
             elif taken:
-                yield f"     {_show(choice)}: {reason}; passed over: later in order"
+                note = "passed over: later in order"
+                yield Considered(chosen=False, source=source, reason=reason, note=note)
             else:
-                fork = len(there) > 1
-                note = "; ambiguous: graph.connect must say which" if fork else ""
+                note = "ambiguous: graph.connect must say which" if len(there) > 1 else ""
                 unsure = self._open and isinstance(there[0], FromInput)
-                note = "; if it is given" if unsure else note
-                yield f"  -> {_show(choice)}: {reason}{note}"
+                note = "if it is given" if unsure else note
+                yield Considered(chosen=True, source=source, reason=reason, note=note)
                 taken = not unsure
         yield from (_gone(why) for at, why in absent if at == len(candidates.choices))
         if not taken and not candidates.port.required and not candidates.port.many:
-            yield f"  -> its default, {candidates.port.default!r}"
+            told = f"its default, {candidates.port.default!r}"
+            yield Considered(chosen=True, source=None, reason=told)
         if not candidates.choices and candidates.port.required and not taken:
-            yield (
-                f"     nothing gives it: graph.connect('...', '{vertex}.{candidates.port.name}')"
-            )
+            told = f"nothing gives it: graph.connect('...', '{vertex}.{candidates.port.name}')"
+            yield Considered(chosen=False, source=None, reason=told)
 
     def _lack(self, choice: tuple[Source, ...]) -> str:
         if isinstance(choice[0], FromInput):
@@ -146,8 +219,9 @@ class _View:
         return f"passed over: not available {why}"
 
 
-def _gone(reason: str) -> str:
-    return f"     {reason}; passed over: no node of the graph is that"
+def _gone(reason: str) -> Considered:
+    note = "passed over: no node of the graph is that"
+    return Considered(chosen=False, source=None, reason=reason, note=note)
 
 
 def _show(choice: tuple[Source, ...]) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any, Literal, TypeVar
 
 from yggdrasil.core.declaration import GraphLike
 from yggdrasil.core.drawing import draw
+from yggdrasil.core.errors import YggdrasilError
 from yggdrasil.core.explaining import explain
 from yggdrasil.core.rules import Mode
 from yggdrasil.core.serialization import from_yaml, to_yaml
@@ -120,3 +122,19 @@ class GraphViews:
             YggdrasilError: The first thing that is wrong, with where and how to mend it.
         """
         validate(self, given, outputs, mode=mode)
+
+    def _repr_svg_(self: GraphLike) -> str | None:
+        """Shows the drawing in a notebook, where the graph can be wired."""
+        try:
+            return draw(self, "svg")
+        except YggdrasilError:  # told by _repr_html_
+            return None
+
+    def _repr_html_(self: GraphLike) -> str | None:
+        """Says in a notebook why a graph cannot be drawn, such as one that is being edited."""
+        try:
+            draw(self, "svg")
+        except YggdrasilError as error:
+            told = f"graph {self.name!r}\n{type(error).__name__}: {error}"
+            return f"<pre>{escape(told)}</pre>"
+        return None

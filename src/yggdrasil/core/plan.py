@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from html import escape
 from typing import Any
 
 from yggdrasil.core.block import AbstractBaseBlock
@@ -247,6 +248,10 @@ class Plan:
     def __str__(self) -> str:
         """Gives the description."""
         return self.describe()
+
+    def _repr_html_(self) -> str:
+        """Shows the description in a notebook."""
+        return f"<pre>{escape(self.describe())}</pre>"
 
     def _line(self, call: Call) -> str:
         def show(slot: Slot | tuple[Slot, ...]) -> str:

@@ -18,8 +18,16 @@ from yggdrasil.core.errors import RegistryError, nearest
 
 if TYPE_CHECKING:  # the registry is imported with the package, which must not import torch
     from yggdrasil.core.block import AbstractBaseBlock
+    from yggdrasil.core.block_listing import BlockListing
 
-__all__ = ["block_class", "block_types", "make_block", "register_block", "search_package"]
+__all__ = [
+    "block_class",
+    "block_listings",
+    "block_types",
+    "make_block",
+    "register_block",
+    "search_package",
+]
 
 B = TypeVar("B", bound="type[AbstractBaseBlock]")
 
@@ -79,7 +87,7 @@ def block_class(type_name: str) -> type[AbstractBaseBlock]:
     found = _classes.get(type_name)
     if found is None:
         raise RegistryError(
-            f"No block of type {type_name!r} is registered.{nearest(type_name, block_types())}"
+            f"No block of type {type_name!r} is registered.{nearest(type_name, block_listings())}"
         )
     return found
 
@@ -91,6 +99,23 @@ def block_types() -> Mapping[str, type[AbstractBaseBlock]]:
         for module in pkgutil.walk_packages(root.__path__, prefix=f"{package}."):
             importlib.import_module(module.name)
     return MappingProxyType(dict(sorted(_classes.items())))
+
+
+def block_listings() -> Mapping[str, BlockListing]:
+    """Gives what a list shows of every type, by name, without importing those that are not yet."""
+    # Here, since importing the package should cost next to nothing.
+    from yggdrasil.core.block_listing import list_blocks, listing_of  # noqa: PLC0415
+
+    found: dict[str, BlockListing] = {}
+    for package in _packages:
+        listed, unread = list_blocks(package)
+        found.update({each.type_name: each for each in listed})
+        for module in unread:
+            importlib.import_module(module)
+    for type_name, cls in _classes.items():
+        if type_name not in found:
+            found[type_name] = listing_of(type_name, cls)
+    return MappingProxyType(dict(sorted(found.items())))
 
 
 def make_block(type_name: str, **config: Any) -> AbstractBaseBlock:

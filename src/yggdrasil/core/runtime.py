@@ -10,7 +10,7 @@ import torch
 from yggdrasil.core.availability import fill_defaults
 from yggdrasil.core.cache import ValueCache
 from yggdrasil.core.errors import UnknownOutputError
-from yggdrasil.core.executor import Observer, execute
+from yggdrasil.core.executor import Observer, Tracer, execute
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
 from yggdrasil.core.planner import make_plan
@@ -88,6 +88,7 @@ class Runtime:
         observers: Sequence[Observer] = (),
         changes_values: bool = False,
         cancelled: Callable[[], bool] | None = None,
+        tracer: Tracer | None = None,
     ) -> dict[str, Any]:
         """Plans and runs; arguments as for ``plan`` and ``execute``."""
         plan = self.plan(values, outputs, mode=mode)
@@ -99,6 +100,7 @@ class Runtime:
             observers=observers,
             changes_values=changes_values,
             cancelled=cancelled,
+            tracer=tracer,
         )
 
     def execute(
@@ -111,6 +113,7 @@ class Runtime:
         observers: Sequence[Observer] = (),
         changes_values: bool = False,
         cancelled: Callable[[], bool] | None = None,
+        tracer: Tracer | None = None,
     ) -> dict[str, Any]:
         """Runs a plan that ``plan`` gave for these values; arguments as for ``execute``."""
         given = fill_defaults(self.wiring(mode), self.graph.defaults, values)
@@ -122,6 +125,7 @@ class Runtime:
             observers=observers,
             changes_values=changes_values,
             cancelled=cancelled,
+            tracer=tracer,
         )
 
     def _wanted(self, outputs: Sequence[str] | None) -> tuple[str, ...]:

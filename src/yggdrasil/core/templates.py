@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from yggdrasil.core.graph import ComputeGraph
-from yggdrasil.core.template_building import resolve_name
+from yggdrasil.core.template_documents import resolve_name
 from yggdrasil.core.template_sources import register_template, search_templates, template_names
 
 __all__ = [

@@ -1,8 +1,9 @@
-"""What tells that weights have changed."""
+"""What tells that weights have changed, and what tells weights from others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +12,14 @@ from torch import Tensor, nn
 from yggdrasil.core.fingerprint import fingerprint
 from yggdrasil.core.serials import serial_of
 
-__all__ = ["tensors_of", "weights_mark"]
+__all__ = ["tensors_of", "weights_digest", "weights_mark"]
 
 _SAMPLES = 3
 """Elements of a tensor that are looked at: writes through ``.data``, fused optimizers and moving
 averages leave no trace in PyTorch's counter of writes, but change nearly every element."""
+
+_LOOKED_AT = 64
+"""Elements of a tensor, or somewhat more, that a digest is made of."""
 
 
 def tensors_of(module: nn.Module) -> list[Tensor]:
@@ -63,3 +67,22 @@ def weights_mark(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
                 samples.setdefault((each.dtype, each.device), []).append(picked)
         looked_at = tuple(fingerprint(torch.cat(some)) for some in samples.values())
     return (tuple(marks), looked_at)
+
+
+def weights_digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Gives a digest by which weights are known again in another process or on another machine.
+
+    It is made of names, dtypes, shapes and some dozens of elements of each tensor, spread evenly:
+    training, fusing or another model changes it, and models of gigabytes take milliseconds.
+
+    Args:
+        tensors: Parameters and buffers by name.
+    """
+    state = hashlib.sha256()
+    for name, each in sorted(tensors, key=lambda pair: pair[0]):
+        flat = each.detach().reshape(-1)
+        step = max(1, len(flat) // _LOOKED_AT)
+        looked_at = flat[::step].contiguous().cpu()
+        state.update(f"{name} {each.dtype} {tuple(each.shape)}\n".encode())
+        state.update(looked_at.view(torch.uint8).numpy().tobytes() if len(looked_at) else b"")
+    return state.hexdigest()[:32]

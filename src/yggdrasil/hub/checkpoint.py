@@ -25,6 +25,7 @@ from yggdrasil.hub.conversion import convert
 from yggdrasil.hub.header import Header, read_header
 from yggdrasil.hub.library import FolderLibrary
 from yggdrasil.hub.loading import LOADING, REFUSALS, refuse_lost, settle
+from yggdrasil.hub.references import ModelReference, reference_to_file
 from yggdrasil.hub.sources import FolderSource
 from yggdrasil.hub.vocabulary import VocabularySource
 
@@ -43,12 +44,14 @@ class CheckpointSource:
         path: The file.
         prefix: How the names of the component's tensors begin in it.
         configs: Where its configuration is.
+        named: What the checkpoint is called in files.
         shared: Components that were loaded from this file already, by folder and class.
     """
 
     path: Path
     prefix: str
     configs: FolderSource
+    named: ModelReference
     shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
 
     def load(self, slot: Component[Any]) -> object:
@@ -79,6 +82,10 @@ class CheckpointSource:
     def describe(self) -> Mapping[str, Any]:
         """Gives the file."""
         return {"pretrained": str(self.path)}
+
+    def reference(self) -> ModelReference:
+        """Names the checkpoint so that another process finds it."""
+        return self.named
 
     def _load(self, slot: Component[Any]) -> object:
         self.check(slot)
@@ -136,7 +143,9 @@ class CheckpointLibrary:
         if configs is None or not issubclass(slot.cls, nn.Module):
             return configs
         prefix = part_prefix(slot.folder, self.header)
-        return None if prefix is None else CheckpointSource(self.path, prefix, configs, self.shared)
+        if prefix is None:
+            return None
+        return CheckpointSource(self.path, prefix, configs, self.reference(), self.shared)
 
     def pipeline_class(self) -> str:
         """Gives the class of pipeline that the configurations are for."""
@@ -158,6 +167,15 @@ class CheckpointLibrary:
     def describe(self) -> str:
         """Gives the file."""
         return str(self.path)
+
+    def reference(self) -> ModelReference:
+        """Names the file, and the model whose configurations serve unless the package has them."""
+        of_package = self.tokenizer is not None
+        return reference_to_file(
+            self.path,
+            config=None if of_package else self.configs.reference(),
+            prediction_type=self.configs.changes.get("scheduler", {}).get("prediction_type"),
+        )
 
 
 def is_checkpoint(name: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from yggdrasil.core.component import Component, ComponentSource, Given
 from yggdrasil.core.errors import ModelError, nearest
 from yggdrasil.hub.integrity import read_json
+from yggdrasil.hub.references import ModelReference, reference_to_folder
 from yggdrasil.hub.repairs import repairs_for
 from yggdrasil.hub.snapshot import Snapshot
 from yggdrasil.hub.sources import FolderSource
@@ -52,6 +53,10 @@ class Library(Protocol):
 
     def describe(self) -> str:
         """Says which model it is."""
+        ...
+
+    def reference(self) -> ModelReference | None:
+        """Names the model so that another process finds it; None where no file holds it."""
         ...
 
 
@@ -164,6 +169,10 @@ class FolderLibrary:
         """Gives the folder, or the model of the hub with its commit."""
         return str(self.root) if self.snapshot is None else self.snapshot.describe()
 
+    def reference(self) -> ModelReference:
+        """Names the model of the zoo or of the hub, or the folder."""
+        return reference_to_folder(self.root, self.variant)
+
     def _with_variant(self) -> set[str]:
         """Gives the names of the components that have weights of the variant wanted."""
         if self.variant is None:
@@ -244,6 +253,10 @@ class ObjectLibrary:
         """Gives the name of the object they came from."""
         return self.name
 
+    def reference(self) -> None:
+        """No file is known to hold objects."""
+        return
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OverlaidLibrary:
@@ -288,3 +301,11 @@ class OverlaidLibrary:
     def describe(self) -> str:
         """Names the model."""
         return self.model.describe()
+
+    def reference(self) -> ModelReference | None:
+        """Names the model; the caller's components are told of one by one."""
+        return self.model.reference()
+
+    def without(self) -> tuple[str, ...]:
+        """Gives the names of the components that the caller left out."""
+        return tuple(sorted(name for name, value in self.components.items() if value is None))

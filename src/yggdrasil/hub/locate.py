@@ -12,16 +12,9 @@ from yggdrasil.hub.addresses import FileAddress, address_of, is_address, read_ad
 from yggdrasil.hub.checkpoint import CheckpointLibrary, is_checkpoint, open_checkpoint
 from yggdrasil.hub.library import GRAPH, INDEX, FolderLibrary
 from yggdrasil.hub.snapshot import Snapshot, open_snapshot
+from yggdrasil.hub.zoo_models import zoo_models
 
-__all__ = ["is_hub_id", "locate", "locate_checkpoint", "zoo_models", "zoo_name"]
-
-_ZOO = Path(__file__).parent.parent / "zoo"
-
-
-def zoo_models() -> dict[str, Path]:
-    """Gives the models that come with the package, by name (``zoo/shapes``)."""
-    indexes = sorted(_ZOO.glob("*/model_index.json"))
-    return {f"zoo/{path.parent.name}": path.parent for path in indexes}
+__all__ = ["is_hub_id", "locate", "locate_checkpoint", "zoo_name"]
 
 
 def zoo_name(model: str) -> str | None:

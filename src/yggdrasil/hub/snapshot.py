@@ -10,6 +10,7 @@ from pathlib import Path
 import huggingface_hub
 from huggingface_hub import HfApi, errors, snapshot_download
 
+from yggdrasil.core.errors import ModelError
 from yggdrasil.hub.access import HubOptions
 from yggdrasil.hub.refusals import FAILURES, refused
 
@@ -93,6 +94,9 @@ def open_snapshot(
         ModelError: The model is missing, private or gated, has no such revision, or cannot be
             reached and is not in the cache.
     """
+    if ".." in (options.revision or ""):
+        # No name that git knows has two dots; as part of a path it would lead out of the cache.
+        raise ModelError(f"The model {model!r} has no revision {options.revision!r}.")
     inside = f"{subfolder}/" if subfolder else ""
     first = [f"{inside}{name}" for name in (needed, *also)]
     folder = _download(model, options.revision, first, options, optional=len(also))

@@ -18,11 +18,12 @@ from yggdrasil.core.errors import ConfigError, ModelError, nearest
 from yggdrasil.hub.integrity import check_vocabulary, check_weights, read_json
 from yggdrasil.hub.loading import LOADING, REFUSALS, config_names, put_right, refuse_lost, settle
 from yggdrasil.hub.needs import component_files
+from yggdrasil.hub.references import ModelReference, reference_to_folder
 from yggdrasil.hub.repairs import Repair, repaired_values
 from yggdrasil.hub.snapshot import Snapshot
 from yggdrasil.hub.weights import stem_of
 
-__all__ = ["CheckedSource", "FolderSource", "FreshSource", "fetch_together"]
+__all__ = ["CheckedSource", "FolderSource", "FreshSource", "NamedSource", "fetch_together"]
 
 _CONFIG_NAMES = (
     "config.json",
@@ -38,6 +39,15 @@ class CheckedSource(Protocol):
 
     def check(self, slot: Component[Any]) -> None:
         """Checks what the component will be loaded from or made of."""
+        ...
+
+
+@runtime_checkable
+class NamedSource(Protocol):
+    """A source that another process can find again by name."""
+
+    def reference(self) -> ModelReference:
+        """Names the model that the component is a part of."""
         ...
 
 
@@ -121,6 +131,10 @@ class FolderSource:
         model = str(self.root) if self.snapshot is None else self.snapshot.describe()
         variant = {} if self.variant is None else {"variant": self.variant}
         return {"pretrained": model, **variant}
+
+    def reference(self) -> ModelReference:
+        """Names the model so that another process finds it."""
+        return reference_to_folder(self.root, self.variant)
 
     def _written(self, slot: Component[Any]) -> Mapping[str, Any]:
         if self.snapshot is not None:

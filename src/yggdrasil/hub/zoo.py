@@ -10,7 +10,8 @@ from typing import Any
 from yggdrasil.core.errors import ModelError
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.library import FolderLibrary
-from yggdrasil.hub.locate import zoo_models, zoo_name
+from yggdrasil.hub.locate import zoo_name
+from yggdrasil.hub.zoo_models import zoo_models
 
 __all__ = ["SUGGESTED", "fallback", "suggested"]
 

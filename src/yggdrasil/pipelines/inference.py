@@ -10,39 +10,37 @@ from typing import Any, Literal, Self, overload
 import torch
 from torch import nn
 
-from yggdrasil.core.cache import CacheInfo, ValueCache
+from yggdrasil.core.cache import ValueCache
 from yggdrasil.core.executor import Observer
 from yggdrasil.core.facts import declined
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
 from yggdrasil.core.runtime import Runtime
-from yggdrasil.core.tasks import Task, choose_task, read_tasks
-from yggdrasil.core.templates import resolve_template
-from yggdrasil.hub.families import template_for
-from yggdrasil.hub.library import Library, ObjectLibrary
-from yggdrasil.hub.locate import locate, locate_checkpoint
-from yggdrasil.hub.zoo import fallback
+from yggdrasil.core.tasks import Task, choose_task
+from yggdrasil.hub.library import Library
 from yggdrasil.pipelines.callbacks import StepCallback
-from yggdrasil.pipelines.components import blocks_of, check_files, fill, load_for
+from yggdrasil.pipelines.calls import bind_call
+from yggdrasil.pipelines.components import blocks_of, fill, load_for
+from yggdrasil.pipelines.live.ending import Ending
+from yggdrasil.pipelines.live.preparing import as_previews, prepared
+from yggdrasil.pipelines.live.preview import Preview, PreviewFrame
+from yggdrasil.pipelines.makers import PipelineMakers
 from yggdrasil.pipelines.metadata import describe_call
-from yggdrasil.pipelines.models import (
-    graph_of,
-    use_own_solver,
-    use_solver,
-)
-from yggdrasil.pipelines.notices import warn_of_left_out, warn_of_unread
-from yggdrasil.pipelines.opening import Options, overlay, sort_options
+from yggdrasil.pipelines.notices import warn_of_unread
+from yggdrasil.pipelines.profiling.profile import measured
 from yggdrasil.pipelines.progress import ProgressBar
 from yggdrasil.pipelines.result import GenerationResult
 from yggdrasil.pipelines.saving import save_pipeline
 from yggdrasil.pipelines.seeds import make_generators
+from yggdrasil.pipelines.views import PipelineViews
+from yggdrasil.pipelines.workflows.origin import Declaration, Origin
 
 __all__ = ["InferencePipeline"]
 
 _DEFAULT_CALLBACK_INPUTS = ("latents",)
 
 
-class InferencePipeline:
+class InferencePipeline(PipelineMakers, PipelineViews):
     """Runs a graph to make pictures: one class for one graph or many stages.
 
     Values are kept between calls (a second call with another seed does not encode the prompt
@@ -76,6 +74,8 @@ class InferencePipeline:
         self._filled_version = -1
         self._placement: tuple[torch.device | None, torch.dtype | None] = (None, None)
         self._bar: dict[str, Any] = {}
+        self._declaration: Declaration | None = None
+        self._profile = None
         self._fill()
 
     # -- ways to make one ------------------------------------------------------------------------
@@ -84,145 +84,6 @@ class InferencePipeline:
     def from_graph(cls, graph: ComputeGraph, **options: Any) -> Self:
         """Makes a pipeline of a graph; options as for the constructor."""
         return cls(graph, **options)
-
-    @classmethod
-    def from_template(
-        cls,
-        name: str,
-        *,
-        pretrained: str | os.PathLike[str] | None = None,
-        solver: str | None = None,
-        torch_dtype: torch.dtype | None = None,
-        **options: Any,
-    ) -> Self:
-        """Makes a pipeline of a family, or of one of its tasks.
-
-        Args:
-            name: A template (``sd15``), whose task each call chooses by its arguments, or a task
-                (``sd15_img2img``).
-            pretrained: As for ``from_pretrained``; the model in the box with a notice unless given.
-            solver: A solver in place of the model's own, such as ``solver/euler``.
-            torch_dtype: Of the weights; float32 unless given.
-            **options: As for ``from_pretrained``.
-
-        Raises:
-            RegistryError: There is no such template or solver.
-            ModelError: The model is not there, or its files are missing or damaged.
-        """
-        graph, task = resolve_template(name)
-        given = sort_options(options, cls.__init__)
-        model = locate(pretrained, **given.where) if pretrained is not None else fallback(name)
-        return cls._open(graph, task, model, solver, torch_dtype, given)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        model: str | os.PathLike[str],
-        *,
-        task: str | None = None,
-        solver: str | None = None,
-        torch_dtype: torch.dtype | None = None,
-        revision: str | None = None,
-        variant: str | None = None,
-        **options: Any,
-    ) -> Self:
-        """Makes a pipeline of a model, whose family is read off its ``model_index.json``.
-
-        Of a model on the hub, those files are fetched that the graph needs.
-
-        Args:
-            model: Zoo name, folder in Diffusers' layout or that ``save_pretrained`` wrote, hub id
-                (``organisation/name``, if need be with ``@revision``), or what
-                ``from_single_file`` takes.
-            task: A task in place of choosing by each call's arguments.
-            solver: A solver in place of the model's own, such as ``solver/euler``.
-            torch_dtype: Of the weights; float32 unless given.
-            revision: A branch, tag or commit on the hub.
-            variant: A variant of the weights, such as ``fp16``.
-            **options: As for the constructor; ``subfolder``, ``token``, ``cache_dir`` and
-                ``local_files_only`` as for ``hub.locate``; and components by name in the place of
-                the model's, such as ``vae=...`` or ``safety_checker=None``.
-
-        Raises:
-            ModelError: The model is not there, damaged, or of a family without a template.
-            ConfigError: An option is unknown.
-        """
-        given = sort_options(options, cls.__init__)
-        library = locate(model, revision=revision, variant=variant, **given.where)
-        return cls._open(graph_of(library), task, library, solver, torch_dtype, given)
-
-    @classmethod
-    def from_single_file(
-        cls,
-        file: str | os.PathLike[str],
-        *,
-        config: str | os.PathLike[str] | None = None,
-        prediction_type: str | None = None,
-        task: str | None = None,
-        solver: str | None = None,
-        torch_dtype: torch.dtype | None = None,
-        **options: Any,
-    ) -> Self:
-        """Makes a pipeline of a whole model in one safetensors file.
-
-        Args:
-            file: Its path, or its address on the hub.
-            config: Folder or hub id of a model of the same family, for configurations and
-                tokenizer; the family is recognised by the file's tensors unless given.
-            prediction_type: What the model predicts, such as ``v_prediction``; what the file or
-                its family says unless given.
-            task: As for ``from_pretrained``.
-            solver: As for ``from_pretrained``.
-            torch_dtype: As for ``from_pretrained``.
-            **options: As for ``from_pretrained``.
-
-        Raises:
-            ModelError: The file is missing, damaged, pickled, or of a family that is not known.
-            ConfigError: An option is unknown.
-        """
-        given = sort_options(options, cls.__init__)
-        library = locate_checkpoint(
-            file, config=config, prediction_type=prediction_type, **given.where
-        )
-        return cls._open(graph_of(library), task, library, solver, torch_dtype, given)
-
-    @classmethod
-    def from_diffusers(cls, pipe: Any, **options: Any) -> Self:
-        """Makes a pipeline of a Diffusers pipeline; models are shared, nothing is copied.
-
-        Args:
-            pipe: A pipeline object of a family that has a template.
-            **options: As for the constructor; the task is that of the pipeline's class.
-
-        Raises:
-            ModelError: The family has no template.
-        """
-        name = type(pipe).__name__
-        template, task = template_for(name, f"the object {name}")
-        graph, _ = resolve_template(template)
-        library = ObjectLibrary(dict(pipe.components), name)
-        given = sort_options(options, cls.__init__)
-        return cls._open(graph, given.pipeline.pop("task", task), library, None, None, given)
-
-    @classmethod
-    def _open(
-        cls,
-        graph: ComputeGraph,
-        task: str | None,
-        model: Library,
-        solver: str | None,
-        dtype: torch.dtype | None,
-        given: Options,
-    ) -> Self:
-        library = overlay(model, graph, given)
-        if solver is not None:
-            use_solver(graph, solver)
-        elif model.graph_file is None or "scheduler" in given.components:
-            use_own_solver(graph, library)  # a graph that was saved has its own
-        pipeline = cls(graph, task=task, library=library, **given.pipeline)
-        check_files(graph)
-        warn_of_left_out(graph, library)
-        return pipeline if dtype is None else pipeline.to(dtype=dtype)
 
     # -- use -------------------------------------------------------------------------------------
 
@@ -253,6 +114,7 @@ class InferencePipeline:
         callback_on_step_end: Callable[..., Mapping[str, Any] | None] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = _DEFAULT_CALLBACK_INPUTS,
         observers: Sequence[Observer] = (),
+        preview: Preview | Callable[[PreviewFrame], object] | None = None,
         cancelled: Callable[[], bool] | None = None,
         **arguments: Any,
     ) -> GenerationResult | tuple[Any, list[bool] | None]:
@@ -268,7 +130,9 @@ class InferencePipeline:
             return_dict: False gives ``(images, flags of the safety checker)``, as Diffusers does.
             callback_on_step_end: Called after each step; see ``pipelines.callbacks``.
             callback_on_step_end_tensor_inputs: The values that it gets.
-            observers: Further listeners to calls and steps.
+            observers: Further listeners to calls and steps, such as a ``StopOnInterrupt``.
+            preview: A function that is shown what the run has so far every few steps, or a
+                ``Preview``.
             cancelled: Asked between steps; true ends the run with ``Cancelled``.
             **arguments: The task's arguments, or inputs of the graph as ``node.op.port``.
 
@@ -276,7 +140,9 @@ class InferencePipeline:
             UnknownInputError: An argument that no node takes, with the nearest name.
             MissingInputError: A required argument is missing.
             InputError: A value that cannot be right.
+            KeyboardInterrupt: Ctrl-C, wherever the run is; see ``StopOnInterrupt``.
         """
+        previews = as_previews(preview)
         call = {"prompt": prompt, "generator": make_generators(seed, generator), **arguments}
         task, inputs, wanted = self._prepare(call, output_type)
         plan = self._runtime.plan(inputs, wanted)
@@ -287,21 +153,32 @@ class InferencePipeline:
             callback = StepCallback(callback_on_step_end, self, names)
             callback.check(plan)
             listeners.insert(0, callback)
-        load_for(plan)
-        with ProgressBar(**self._bar) as bar:
+        given = {"prompt": prompt, "seed": seed, "generator": generator, **arguments}
+        plan = prepared(plan, self.graph, [*listeners, *previews])
+        ending = Ending()
+        with measured(self._profile, plan), ProgressBar(**self._bar) as bar:
+            load_for(plan)
+            origin = self._take(given, listeners)
             outputs = self._runtime.execute(
                 plan,
                 inputs,
-                observers=[*listeners, bar],
+                observers=[*listeners, *previews, ending, bar],
                 changes_values=bool(listeners),  # each of them may end a loop
                 cancelled=cancelled,
+                tracer=self._profile,
             )
         latents = outputs.get("latents")
         images = latents if output_type == "latent" else outputs.get("images")
         if not return_dict:
             return images, outputs.get("nsfw_content_detected")
-        metadata = describe_call(self.graph, task, call, seed=seed, library=self._library)
-        return GenerationResult(images=images, latents=latents, metadata=metadata, outputs=outputs)
+        metadata = describe_call(
+            self.graph, task, call, seed=seed, library=self._library,
+            stopped_after=ending.stopped_after,
+        )  # fmt: skip
+        origin.note_end(ending.stopped_after)
+        return GenerationResult(
+            images=images, latents=latents, metadata=metadata, outputs=outputs, origin=origin
+        )
 
     def plan(
         self,
@@ -370,18 +247,9 @@ class InferencePipeline:
         """The components that have weights, by name."""
         return {k: v for k, v in self.components.items() if isinstance(v, nn.Module)}
 
-    def cache_info(self) -> CacheInfo | None:
-        """Gives the state of the cache of values, if there is one."""
-        return None if self._runtime.cache is None else self._runtime.cache.info()
-
     def set_progress_bar_config(self, **options: Any) -> None:
         """Sets options of the progress bar, such as ``disable=True``, as Diffusers does."""
         self._bar = options
-
-    def __repr__(self) -> str:
-        """Shows template, task and model."""
-        where = self._library.describe() if self._library is not None else "no model"
-        return f"InferencePipeline({self.graph.name!r}, task={self.task!r}, from {where})"
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -400,9 +268,8 @@ class InferencePipeline:
     ) -> tuple[Task | None, dict[str, Any], list[str]]:
         """Gives the task of a call, the graph's inputs, and the outputs wanted."""
         self._fill()
-        task = choose_task(self.graph.tasks, self.task, call)
-        inputs = dict(call) if task is None else self._bind(task, call)
         wiring = self._runtime.wiring()
+        task, inputs = bind_call(self.graph, wiring, self.task, call)
         decoded = {"images", "nsfw_content_detected"} if output_type == "latent" else set()
         wanted = [
             name
@@ -410,17 +277,22 @@ class InferencePipeline:
             if name not in decoded and not declined(wiring, wiring.outputs[name].vertex)
         ]
         if "images" in wanted:
-            inputs.update(self._known({"output_type": output_type}))
+            # Of stages the one that gives the pictures; what goes from stage to stage is PIL.
+            stage, dot, _ = wiring.outputs["images"].vertex.node.rpartition(".")
+            inputs.update(self._known({f"{stage}{dot}output_type": output_type}))
         if isinstance(call["generator"], list):
             inputs.update(self._known({"one_by_one": True}))
         return task, inputs, wanted
 
-    def _bind(self, task: Task, call: Mapping[str, Any]) -> dict[str, Any]:
-        others = read_tasks(self.graph.tasks).values()
-        # What the graph's owner set goes before what the task would take for granted.
-        owned = {port for node in self.graph.nodes.values() for port in node.inputs}
-        known = set(self._runtime.wiring().names) - owned - self.graph.defaults.keys()
-        return task.bind(call, others=others, known=known)
+    def _take(self, given: Mapping[str, Any], listeners: Sequence[Observer]) -> Origin:
+        """Takes down what a call is about to be made with."""
+        self._declaration = Declaration.of(self.graph, self._library, self._declaration)
+        watched = tuple(
+            type(each).__name__ for each in listeners if not getattr(each, "harmless", False)
+        )
+        return Origin.take(
+            self._declaration, given, task=self.task, placement=self._placement, watched=watched
+        )
 
     def _known(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Keeps the inputs that the graph has."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-import yggdrasil
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.tasks import Task
 from yggdrasil.hub.library import Library
+from yggdrasil.pipelines.workflows.describing import versions
 
 __all__ = ["describe_call"]
 
@@ -25,6 +23,7 @@ def describe_call(
     *,
     seed: int | Sequence[int] | None,
     library: Library | None,
+    stopped_after: tuple[int, int | None] | None = None,
 ) -> dict[str, Any]:
     """Describes a call as plain data.
 
@@ -34,7 +33,10 @@ def describe_call(
         call: The arguments given; tensors and pictures are described by their shape.
         seed: The seed, if one was given.
         library: The model.
+        stopped_after: The last step and how many there were to be, where a loop was ended early:
+            such pictures are not what the call makes.
     """
+    stopped = {} if stopped_after is None else {"stopped_after": list(stopped_after)}
     return {
         "graph": graph.name,
         "task": None if task is None else task.name,
@@ -48,18 +50,9 @@ def describe_call(
             for name, value in call.items()
             if value is not None and name != "generator"
         },
-        "versions": {
-            "yggdrasil": yggdrasil.__version__,
-            "torch": torch.__version__,
-            "diffusers": _version("diffusers"),
-        },
+        "versions": {name: versions()[name] for name in ("yggdrasil", "torch", "diffusers")},
+        **stopped,
     }
-
-
-@functools.cache
-def _version(package: str) -> str:
-    # Reading it off the disk takes longer than many a step.
-    return importlib.metadata.version(package)
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ __all__ = ["ProgressBar"]
 
 
 class ProgressBar:
-    """Shows one bar for each loop, as Diffusers does.
+    """Shows one bar for each loop, as Diffusers does, with the time that is left.
 
     Args:
         options: Keyword arguments of ``tqdm``, such as ``disable`` or ``desc``.
@@ -47,5 +48,10 @@ class ProgressBar:
             if self._bar is not None:
                 self._bar.close()
             self._bar = tqdm(total=event.count, **self._options)
+            if not self._bar.disable:
+                # The bar appears with the first step, which took its time too: counted from here,
+                # two steps done in the time of one would halve the estimate.
+                began = self._bar.start_t - (time.perf_counter() - event.since)
+                self._bar.start_t = self._bar.last_print_t = began
         if self._bar is not None:
             self._bar.update()

@@ -18,6 +18,7 @@ from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import locate
 from yggdrasil.pipelines.components import blocks_of, check_files, fill
+from yggdrasil.pipelines.configs import TrainingConfig, make_graph, read_config
 from yggdrasil.pipelines.inference import InferencePipeline
 from yggdrasil.pipelines.models import graph_of, use_own_solver
 from yggdrasil.pipelines.opening import Options, overlay, sort_options
@@ -33,32 +34,35 @@ class TrainingPipeline:
 
     Args:
         graph: The graph, with an objective among its nodes.
-        train_nodes: The nodes whose weights change; all others stand still.
+        train_nodes: The nodes whose weights change; all others stand still. A node of a stage is
+            named with it: ``refiner.unet``.
+        train_stages: Stages all of whose weights change.
         loss: The output to be made small.
         wiring: ``corrupt`` trains a denoiser on noised data; ``denoise`` trains through what the
             graph does when it runs, such as an autoencoder.
         library: The model that fills components whose nodes name none.
 
     Raises:
-        ConfigError: A node does not exist or has no weights.
+        ConfigError: A node or stage does not exist, or none is named.
     """
 
     def __init__(
         self,
         graph: ComputeGraph,
         *,
-        train_nodes: Sequence[str],
+        train_nodes: Sequence[str] = (),
+        train_stages: Sequence[str] = (),
         loss: str = "objective.loss",
         wiring: Mode = "corrupt",
         library: Library | None = None,
     ) -> None:
         self.graph = graph
-        self.train_nodes = tuple(train_nodes)
+        self.train_nodes = (*train_nodes, *train_stages)
         self._loss = loss
         self._wiring = wiring
         self._library = library
         self._runtime = Runtime(graph)
-        _check_nodes(graph, self.train_nodes)
+        _check_nodes(graph, train_nodes, train_stages)
         fill(graph, library)
 
     @classmethod
@@ -117,6 +121,38 @@ class TrainingPipeline:
         given = sort_options(options, cls.__init__)
         library = locate(model, **given.where)
         return cls._open(graph_of(library), library, objective, timesteps, given)
+
+    @classmethod
+    def from_config(
+        cls, source: str | os.PathLike[str] | Mapping[str, Any], **overrides: Any
+    ) -> Self:
+        """Makes a pipeline of a configuration; ``TrainingConfig`` lists its keys.
+
+        Args:
+            source: A YAML file, its text, or a mapping.
+            **overrides: Laid over it, with dots into mappings:
+                ``**{"nodes.solver.prediction_type": "v_prediction"}``.
+
+        Raises:
+            GraphFileError: A key or value is wrong; with file and line, or the override.
+            ModelError: The model is not there, or its files are missing or damaged.
+            RegistryError: There is no such template, solver or block.
+            ConfigError: A node that is to be trained does not exist.
+        """
+        config, document = read_config(source, TrainingConfig, overrides)
+        graph, _, library = make_graph(config, document)
+        _add_role(graph, "timesteps", config.timesteps, "timesteps/uniform")
+        _add_role(graph, "objective", config.objective, "objective/mse")
+        pipeline = cls(
+            graph,
+            train_nodes=config.train_nodes,
+            train_stages=config.train_stages,
+            loss=config.loss,
+            wiring=config.wiring,
+            library=library,
+        )
+        check_files(graph)
+        return pipeline
 
     @classmethod
     def _open(
@@ -197,7 +233,10 @@ class TrainingPipeline:
         for block in blocks:
             block.load()
             block.requires_grad_(requires_grad=False).eval()
-        modules = {name: self.graph.block(name) for name in self.train_nodes}
+        modules = {
+            name: _graph_of(self.graph, name)[0].block(name.rpartition(".")[2])
+            for name in self.train_nodes
+        }
         for name, module in modules.items():
             if not any(True for _ in module.parameters()):
                 raise ConfigError(f"Node {name!r} cannot be trained: it has no weights.")
@@ -241,23 +280,46 @@ def _add_role(graph: ComputeGraph, role: str, wanted: str | None, default: str) 
             graph.replace_node(found[0], wanted)
 
 
-def _check_nodes(graph: ComputeGraph, names: Sequence[str]) -> None:
-    if not names:
+def _check_nodes(graph: ComputeGraph, nodes: Sequence[str], stages: Sequence[str]) -> None:
+    if not nodes and not stages:
         raise ConfigError("train_nodes is empty: name at least one node to train.")
-    for name in names:
-        if name not in graph.nodes:
-            raise ConfigError(
-                f"train_nodes names {name!r}, which graph {graph.name!r} has not."
-                f"{nearest(name, graph.nodes)}"
-            )
-        use = graph.nodes[name].use
-        if use is not None:
-            raise ConfigError(
-                f"train_nodes names {name!r}, which has no weights of its own: it uses {use!r}. "
-                f"Train {use.partition('.')[0]!r}."
-            )
+    for word, names in (("train_nodes", nodes), ("train_stages", stages)):
+        for path in names:
+            _check_node(graph, path, word)
+    names = [*nodes, *stages]
     if len(set(names)) < len(names):
         raise ConfigError(f"train_nodes names a node twice: {', '.join(names)}.")
+
+
+def _check_node(graph: ComputeGraph, path: str, word: str) -> None:
+    holder, prefix = _graph_of(graph, path)
+    name = path.removeprefix(prefix)
+    if name not in holder.nodes:
+        known = [f"{prefix}{each}" for each in holder.nodes]
+        raise ConfigError(
+            f"{word} names {path!r}, which graph {graph.name!r} has not.{nearest(path, known)}"
+        )
+    use = holder.nodes[name].use
+    if use is not None:
+        raise ConfigError(
+            f"{word} names {path!r}, which has no weights of its own: it uses {use!r}. "
+            f"Train {prefix + use.partition('.')[0]!r}."
+        )
+    if word == "train_stages" and holder.block(name).inner_graph is None:
+        raise ConfigError(
+            f"train_stages names {path!r}, which is no stage: name it in train_nodes."
+        )
+
+
+def _graph_of(graph: ComputeGraph, path: str) -> tuple[ComputeGraph, str]:
+    """Gives the graph that holds a node, and what its path begins with there."""
+    prefix = ""
+    for name in path.split(".")[:-1]:
+        inner = graph.block(name).inner_graph if name in graph.nodes else None
+        if inner is None:
+            break  # the caller says what is not there
+        graph, prefix = inner, f"{prefix}{name}."
+    return graph, prefix
 
 
 def _values(

@@ -84,12 +84,16 @@ def add_words(cls: type[yaml.SafeLoader | yaml.SafeDumper]) -> None:
 add_words(_Loader)
 
 
-def parse(text: str, source: str) -> Document:
+def parse(
+    text: str, source: str, *, what: str = "graph file", begins: str = "schema: 1"
+) -> Document:
     """Reads YAML.
 
     Args:
         text: The file's text.
         source: What to call the file in messages.
+        what: What it is to be.
+        begins: How such a file begins.
 
     Raises:
         GraphFileError: The text is no YAML, no mapping, or holds what is no plain data.
@@ -109,7 +113,7 @@ def parse(text: str, source: str) -> Document:
         raise GraphFileError(f"{source}: this is nested too deeply to be a graph.") from error
     if not isinstance(data, dict):
         raise GraphFileError(
-            f"{source}:1: a graph file is a mapping that begins with 'schema: 1'; this is "
+            f"{source}:1: a {what} is a mapping that begins with {begins!r}; this is "
             f"{'empty' if data is None else type(data).__name__}."
         )
     return Document(data, reader.places, source)

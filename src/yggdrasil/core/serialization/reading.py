@@ -73,22 +73,29 @@ def from_yaml(source: str | os.PathLike[str], make: Callable[[str], G]) -> G:
     return build_graph(read_document(source), make)
 
 
-def read_document(source: str | os.PathLike[str]) -> Document:
+def read_document(
+    source: str | os.PathLike[str], *, what: str = "graph file", begins: str = "schema: 1"
+) -> Document:
     """Reads a file or text as plain data; see ``from_yaml``.
+
+    Args:
+        source: A path, or the text itself: a string of more than one line, or one in braces.
+        what: What it is to be, for messages.
+        begins: How such a file begins, for messages.
 
     Raises:
         GraphFileError: The file is not there, no text, or no YAML.
     """
     if isinstance(source, str) and ("\n" in source or source.lstrip().startswith("{")):
-        return parse(source, "graph")
+        return parse(source, what.removesuffix(" file"), what=what, begins=begins)
     path = Path(source)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise GraphFileError(f"There is no graph file {str(path)!r}.") from error
+        raise GraphFileError(f"There is no {what} {str(path)!r}.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise GraphFileError(f"The graph file {str(path)!r} cannot be read: {error}.") from error
-    return parse(text, str(path))
+        raise GraphFileError(f"The {what} {str(path)!r} cannot be read: {error}.") from error
+    return parse(text, str(path), what=what, begins=begins)
 
 
 def build_graph(document: Document, make: Callable[[str], G], *, name: str = "graph") -> G:

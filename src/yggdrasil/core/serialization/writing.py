@@ -15,7 +15,7 @@ from yggdrasil.core.rules import Rule
 from yggdrasil.core.serialization.document import add_words
 from yggdrasil.core.serialization.schema import NODE_KEYS, SCHEMA
 
-__all__ = ["to_data", "to_yaml"]
+__all__ = ["dump_yaml", "to_data", "to_yaml"]
 
 _SHORT = 84
 _BREAKS = frozenset("\r\x85\u2028\u2029\ufeff")
@@ -32,7 +32,11 @@ def to_yaml(graph: GraphLike, *, models: bool = True) -> str:
     Raises:
         GraphFileError: A block is not registered, or a value is no plain data.
     """
-    data = {"schema": SCHEMA, **to_data(graph, models=models)}
+    return dump_yaml({"schema": SCHEMA, **to_data(graph, models=models)})
+
+
+def dump_yaml(data: dict[str, Any]) -> str:
+    """Writes plain data as YAML, short parts on one line; ``parse`` reads the same data back."""
     return yaml.dump(
         _laid_out(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
     )

@@ -1,0 +1,71 @@
+"""Opening the models that a file names, without fetching anything unasked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from yggdrasil.core.errors import ModelError
+from yggdrasil.hub.addresses import is_address
+from yggdrasil.hub.checkpoint import CheckpointLibrary, is_checkpoint
+from yggdrasil.hub.library import FolderLibrary
+from yggdrasil.hub.locate import is_hub_id, locate, locate_checkpoint
+from yggdrasil.hub.references import ModelReference
+
+__all__ = ["open_reference"]
+
+
+def open_reference(
+    reference: ModelReference, *, base: Path | None = None, allow_download: bool = False
+) -> FolderLibrary | CheckpointLibrary:
+    """Opens the model that a file names, and fetches nothing unasked.
+
+    Args:
+        reference: The name, which anyone may have written.
+        base: What a name that begins with a dot is relative to; without it such a name is refused.
+        allow_download: Whether what is not in the hub's cache may be fetched.
+
+    Raises:
+        ModelError: The model is not on this machine, or the name is none that is opened.
+    """
+    name = _from(base, reference.name)
+    config = None if reference.config is None else _from(base, reference.config)
+    remote = is_address(name) or is_hub_id(name) or (config is not None and is_hub_id(config))
+    try:
+        if is_address(name) or is_checkpoint(name):
+            return locate_checkpoint(
+                name,
+                config=config,
+                prediction_type=reference.prediction_type,
+                local_files_only=not allow_download,
+            )
+        return locate(
+            name,
+            revision=reference.revision if remote else None,
+            variant=reference.variant,
+            subfolder=reference.subfolder,
+            local_files_only=not allow_download,
+        )
+    except ModelError as error:
+        if allow_download or not remote:
+            raise
+        at = "" if reference.revision is None else f" at revision {reference.revision}"
+        raise ModelError(
+            f"The model {name!r}{at} is not on this machine, and nothing is fetched unasked. To "
+            "fetch it from the hub give --allow-download (allow_download=True); to use a copy, "
+            f"--model FOLDER (model=...). In detail: {error}"
+        ) from error
+
+
+def _from(base: Path | None, name: str) -> str:
+    """Gives a name as this machine finds it.
+
+    Raises:
+        ModelError: It leads to another machine, out of the hub's cache, or from nowhere.
+    """
+    if name.startswith(("//", "\\\\")):
+        raise ModelError(f"The model {name!r} lies on another machine; copy it to this one.")
+    if not name.startswith("."):
+        return name
+    if base is None:
+        raise ModelError(f"The model {name!r} is named by a path that is relative to nothing.")
+    return str(base / name)
