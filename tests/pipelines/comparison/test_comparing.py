@@ -163,8 +163,9 @@ def test_what_json_says_is_everything_but_the_pictures(request_for):
 @pytest.mark.slow
 def test_each_side_tells_its_peak_from_a_process_of_its_own(request_for):
     job = ours.find_out(request_for(solver="solver/ddim"))
+    held = torch.ones(2**28)  # a gibibyte here must not count there
     for side in ("ours", "theirs"):
-        assert 2**26 < peak.peak_of(side, job) < 2**34
+        assert 2**26 < peak.peak_of(side, job) < held.nbytes
 
 
 @pytest.mark.slow
