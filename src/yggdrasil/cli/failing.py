@@ -1,6 +1,7 @@
 """How a command ends that does not succeed: one message and an exit code.
 
-0 success, 1 failure, 2 wrong usage (typer's), 130 interrupted (128 and the number of SIGINT).
+0 success, 1 failure, 2 wrong usage (typer's), 3 a difference (compare), 130 interrupted (128 and
+the number of SIGINT).
 """
 
 from __future__ import annotations

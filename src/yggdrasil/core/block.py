@@ -6,6 +6,7 @@ import functools
 import inspect
 from abc import ABC
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 from yggdrasil.core.component import Component, ComponentSource, Given
 from yggdrasil.core.errors import ConfigError, nearest
 from yggdrasil.core.ports import OpSpec, read_ops
-from yggdrasil.core.weights import weights_mark
+from yggdrasil.core.weights import tensors_of, weights_mark
 
 __all__ = ["AbstractBaseBlock"]
 
@@ -78,10 +79,7 @@ class AbstractBaseBlock(nn.Module, ABC):
     @classmethod
     def slots(cls) -> Mapping[str, Component[Any]]:
         """Gives the component slots that the class declares, by name."""
-        found: dict[str, Component[Any]] = {}
-        for base in reversed(cls.__mro__):
-            found.update({k: v for k, v in vars(base).items() if isinstance(v, Component)})
-        return found
+        return _class_slots(cls)
 
     def give(self, **components: object) -> Self:
         """Fills slots with objects; they are shared, not copied.
@@ -188,7 +186,7 @@ class AbstractBaseBlock(nn.Module, ABC):
 
     def weights_version(self) -> tuple[Any, ...]:
         """Gives a value that changes when weights are replaced or written to."""
-        return weights_mark((*self.parameters(), *self.buffers()))
+        return weights_mark(tensors_of(self))
 
     def extra_repr(self) -> str:
         """Shows the configuration in ``repr``."""
@@ -198,6 +196,14 @@ class AbstractBaseBlock(nn.Module, ABC):
 @functools.cache
 def _class_ops(cls: type[AbstractBaseBlock]) -> Mapping[str, OpSpec]:
     return read_ops(cls)
+
+
+@functools.cache
+def _class_slots(cls: type[AbstractBaseBlock]) -> Mapping[str, Component[Any]]:
+    found: dict[str, Component[Any]] = {}
+    for base in reversed(cls.__mro__):
+        found.update({k: v for k, v in vars(base).items() if isinstance(v, Component)})
+    return MappingProxyType(found)
 
 
 def _bind(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
