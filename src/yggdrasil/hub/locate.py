@@ -158,7 +158,7 @@ def _folder(text: str, subfolder: str | None) -> Path:
     if text.startswith("zoo/") and name is None:
         raise ModelError(f"The zoo has no model {text!r}.{nearest(text, zoo)}")
     folder = Path(text).expanduser() if name is None else zoo[name]
-    if text == folder.name and not folder.is_dir():  # one word
+    if text == folder.name and not folder.exists():  # one word
         here = [path.name for path in Path().iterdir() if path.is_dir()]
         short = [each.removeprefix("zoo/") for each in zoo]
         raise ModelError(
