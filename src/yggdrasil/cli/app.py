@@ -210,7 +210,9 @@ def rerun(
 @app.command()
 def compare(
     model: Annotated[str, typer.Argument(help="Zoo name, folder or hub id.")],
-    prompt: Annotated[str, typer.Argument(help="What to show.")] = "a large red circle on a blue background",
+    prompt: Annotated[
+        str, typer.Argument(help="What to show.")
+    ] = "a large red circle on a blue background",
     *,
     output: Annotated[
         Path, typer.Option("--output", "-o", file_okay=False, help="Folder for the pictures.")
