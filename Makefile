@@ -2,11 +2,13 @@
 #   make PYTHON=python3.12        another Python (3.11 or newer)
 #   make PIP_ARGS="..."           arguments for pip; PIP_* variables and pip's own settings hold too,
 #                                 and decide which build of torch is taken (CPU or CUDA)
+#   make bench BENCH_ARGS="..."   arguments for the benchmarks, such as --only engine
 #   make test PYTEST_ARGS="..."   arguments for pytest; JOBS=1 runs the tests in one process
 
 PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 JOBS ?= auto
 
 VENV := .venv
@@ -43,8 +45,8 @@ format: $(READY) ## sort imports, mend what can be mended, format
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
 
-bench: $(READY) ## run the benchmarks
-	@$(BIN)/python -m benchmarks
+bench: $(READY) ## measure against Diffusers, and write docs/benchmarks.md
+	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 docs: $(DOCS_READY) ## build the documentation into site/
 	@DISABLE_MKDOCS_2_WARNING=true NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -1,64 +1,86 @@
-"""Times YggDrasil and Diffusers on the same modules, in turn, in one process.
+"""Measures YggDrasil against Diffusers, and the engine by itself.
 
-    python -m benchmarks
+    python -m benchmarks                    # all of it: a quarter of an hour on a quiet machine
+    python -m benchmarks --only engine      # one part; the other figures stay
+    python -m benchmarks --page             # only the page and the plots, from the figures there
 
-A tiny model, so that what is not the model shows: the time of a call with few and with many steps
-gives what a step costs and what a call costs besides. CPU time of one thread, medians over pairs.
+Writes ``docs/benchmarks.json`` and, from it alone, ``docs/benchmarks.md`` and the plots.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
+import argparse
+import json
+import os
+import platform
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
+import transformers
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
-from tests.tiny_models import tiny_pipeline
-from yggdrasil import InferencePipeline
+import yggdrasil
+from benchmarks.engine import SIZES, measure_engine
+from benchmarks.pipelines import SCHEDULERS, measure_pipelines
+from benchmarks.plots import draw
+from benchmarks.processes import WIDTHS, measure_imports, measure_memory
+from benchmarks.report import page
 
-PAIRS = 30
-FEW, MANY = 2, 42
-
-
-def main() -> None:
-    """Measures and prints a table."""
-    torch.set_num_threads(1)
-    theirs = tiny_pipeline("sd15")
-    theirs.scheduler = diffusers.DDIMScheduler.from_config(theirs.scheduler.config)
-    ours = InferencePipeline.from_diffusers(theirs, cache_limit=0)
-    ours.set_progress_bar_config(disable=True)
-    times: dict[tuple[str, int], list[float]] = {}
-    for pair in track(range(-2, PAIRS), "pairs"):
-        for steps in (FEW, MANY):
-            for name, pipe in (("Diffusers", theirs), ("YggDrasil", ours)):
-                seconds = timed(pipe, steps, pair)
-                if pair >= 0:  # the first ones warm up
-                    times.setdefault((name, steps), []).append(seconds)
-    table = Table("", "step, ms", "call besides, ms", title="Stable Diffusion in miniature, DDIM")
-    figures = {}
-    for name in ("Diffusers", "YggDrasil"):
-        few, many = (statistics.median(times[name, steps]) for steps in (FEW, MANY))
-        step = (many - few) / (MANY - FEW)
-        figures[name] = (step, few - FEW * step)
-        table.add_row(name, f"{1e3 * step:.3f}", f"{1e3 * (few - FEW * step):.3f}")
-    ratios = [
-        y / d for y, d in zip(times["YggDrasil", MANY], times["Diffusers", MANY], strict=True)
-    ]
-    table.add_row("ratio of whole calls", f"{statistics.median(ratios):.3f}", "")
-    Console().print(table)
+_DOCS = Path(__file__).parents[1] / "docs"
+_PARTS: dict[str, Callable[[argparse.Namespace, Callable[[str], None]], Any]] = {
+    "pipelines": lambda options, tell: measure_pipelines(
+        options.pairs, tuple(options.schedulers), tell
+    ),
+    "engine": lambda options, tell: measure_engine(tuple(options.sizes), tell),
+    "memory": lambda options, tell: measure_memory(options.processes, tell, tuple(options.widths)),
+    "imports": lambda options, tell: measure_imports(options.processes, tell),
+}
 
 
-def timed(pipe: Callable[..., object], steps: int, seed: int) -> float:
-    """Gives the CPU seconds of one call."""
-    generator = torch.Generator().manual_seed(abs(seed))
-    start = time.process_time()
-    pipe("a photo", num_inference_steps=steps, generator=generator, output_type="latent")
-    return time.process_time() - start
+def main(arguments: list[str] | None = None) -> None:
+    """Measures, writes, and prints the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--only", nargs="*", choices=_PARTS, help="parts to measure")
+    parser.add_argument("--page", action="store_true", help="measure nothing")
+    parser.add_argument("--pairs", type=int, default=30)
+    parser.add_argument("--processes", type=int, default=7)
+    parser.add_argument("--schedulers", nargs="*", default=SCHEDULERS)
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
+    parser.add_argument("--widths", type=int, nargs="*", default=WIDTHS)
+    parser.add_argument("--folder", type=Path, default=_DOCS, help="where to write")
+    options = parser.parse_args(arguments)
+    path: Path = options.folder / "benchmarks.json"
+    figures = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    console = Console()
+    if not options.page:
+        with console.status("") as status:
+            for name in options.only or _PARTS:
+                figures[name] = _PARTS[name](
+                    options, lambda what, name=name: status.update(f"{name}: {what}")
+                )
+        figures |= _conditions(options)
+        path.write_text(f"{json.dumps(figures, indent=1)}\n", encoding="utf-8")
+    (options.folder / "benchmarks.md").write_text(page(figures), encoding="utf-8")
+    draw(figures, options.folder)
+    console.print(page(figures), markup=False, highlight=False)
+
+
+def _conditions(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "pairs": options.pairs,
+        "load": os.getloadavg()[0],
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "versions": {
+            "YggDrasil": yggdrasil.__version__,
+            "Diffusers": diffusers.__version__,
+            "transformers": transformers.__version__,
+            "PyTorch": torch.__version__,
+            "Python": platform.python_version(),
+        },
+    }
 
 
 if __name__ == "__main__":

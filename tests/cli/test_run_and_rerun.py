@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.pipelines.pictures import picture
 from tests.tiny_models import tiny_pipeline
 from yggdrasil import InferencePipeline
+from yggdrasil.pipelines.workflows.pictures import _record_hash
 
 
 def read(path):
@@ -67,6 +71,11 @@ def test_a_text_may_come_from_a_file(yggdrasil, pipe, workflow, tmp_path):
     ("arguments", "message"),
     [
         (("none.yaml",), "GraphFileError: There is no workflow 'none.yaml'"),
+        (("graph.yaml",), "graph.yaml:1: this is no workflow, which begins with 'workflow: 1'"),
+        (("cat.yaml", "prompt=a", "prompt=b"), "InputError: 'prompt' is given twice"),
+        (("cat.yaml", "return_dict=false"), "InputError: 'return_dict' is no input that can be"),
+        (("cat.yaml", "observers=[1]"), "InputError: 'observers' is no input that can be typed"),
+        (("cat.yaml", "-m", "cat.yaml"), "ModelError: cat.yaml is a file: a model is a folder"),
         (("cat.yaml", "prompt"), "InputError: 'prompt' is no input: write name=value"),
         (("cat.yaml", "promt=x"), "takes no argument 'promt'. Did you mean 'prompt'"),
         (
@@ -76,13 +85,14 @@ def test_a_text_may_come_from_a_file(yggdrasil, pipe, workflow, tmp_path):
         (("cat.yaml", "image=cat.yaml"), "InputError: image: cat.yaml cannot be read: image: cat"),
         (("cat.yaml", "prompt=@none.txt"), "prompt: none.txt cannot be read"),
         (("cat.yaml", "num_inference_steps=0"), "InputError: num_inference_steps is 0"),
-        (("cat.yaml", "-m", "./nowhere"), "ModelError: There is no folder nowhere"),
+        (("cat.yaml", "-m", "./nowhere"), "ModelError: There is no folder 'nowhere'"),
         (("cat.yaml", "-m", "org/name"), "'org/name' is not on this machine, and nothing is fetch"),
         (("cat.yaml", "--device", "cuda:9"), "'cuda:9', which this machine does not have"),
         (("cat.yaml", "-o", "a.gif"), "InputError: a.gif names no kind of picture"),
     ],
 )
 def test_run_refuses_with_a_message(yggdrasil, workflow, arguments, message):
+    (workflow.parent / "graph.yaml").write_text("schema: 1\n")
     ended = yggdrasil("run", *arguments)
     assert ended.code == 1
     assert message in ended.err
@@ -118,18 +128,53 @@ def test_rerun_says_what_differs_and_ends_with_1(yggdrasil, pipe, tmp_path):
     assert (tmp_path / "cat-again.png").is_file()
 
 
+def test_a_picture_does_not_command_the_terminal(yggdrasil, pipe, tmp_path):
+    (path,) = pipe("a cat", seed=1, num_inference_steps=1).save(tmp_path / "cat.png")
+    sign = "\x1b]0;title\x07\x9b2J[red]"
+    shown = r"\x1b]0;title\x07\x9b2J[red]"
+    for change, message in (
+        ({"model": f"./{sign}"}, shown),
+        ({"model": f"/nowhere/{sign}"}, shown),
+        ({"inputs": {sign: 1}}, shown),
+        ({"versions": {sign: sign}, "inputs": {"prompt": "b", "seed": 1}}, f"{shown} was {shown}"),
+        ({"machine": sign, "inputs": {"prompt": "b", "seed": 1}}, f"the machine was {shown}"),
+    ):
+        with Image.open(path) as image:
+            told = json.loads(image.info["yggdrasil"])
+            record = {**told["record"], **change}
+            info = PngInfo()
+            told = {"record": record, "sha256": _record_hash(record), "inside": {}}
+            info.add_text("yggdrasil", json.dumps(told))
+            image.save(tmp_path / "forged.png", pnginfo=info)
+        ended = yggdrasil("rerun", "forged.png")
+        assert ended.code == 1
+        assert message in ended.err + ended.out
+        assert not {"\x1b", "\x07", "\x9b"} & set(ended.out + ended.err)
+
+
+@pytest.mark.parametrize("command", ["run cat.yaml", "rerun cat.png"])
+def test_a_name_that_no_picture_can_have_is_told_before_anything_is_run(
+    yggdrasil, pipe, workflow, tmp_path, monkeypatch, command
+):
+    pipe("a cat", seed=1, num_inference_steps=1).save(tmp_path / "cat.png")
+    monkeypatch.setattr("yggdrasil.core.runtime.execute", lambda *_, **__: pytest.fail("it ran"))
+    ended = yggdrasil(*command.split(), "-o", "a.gif")
+    assert ended.code == 1
+    assert "InputError: a.gif names no kind of picture" in ended.err
+
+
 def test_rerun_refuses_with_a_message(yggdrasil, pipe, tmp_path):
     pipe("a cat", seed=1, num_inference_steps=1).save(tmp_path / "cat.png")
     Image.new("RGB", (8, 8)).save(tmp_path / "bare.png")
+    (tmp_path / "notes.txt").write_text("no picture")
     with Image.open(tmp_path / "cat.png") as image:
         record = image.info["yggdrasil"]
-    from PIL.PngImagePlugin import PngInfo
-
     info = PngInfo()
     info.add_text("yggdrasil", record)
     Image.new("RGB", (64, 64)).save(tmp_path / "edited.png", pnginfo=info)
     for arguments, message in {
         ("none.png",): "GraphFileError: none.png cannot be read: No such file",
+        ("notes.txt",): "GraphFileError: notes.txt cannot be read as a picture",
         ("bare.png",): "GraphFileError: bare.png carries no record of YggDrasil",
         ("edited.png",): "was changed after it was written: the picture itself. Nothing was run",
         ("cat.png", "-o", "cat.png"): "InputError: cat.png is the picture itself",

@@ -131,6 +131,36 @@ def test_weights_that_are_replaced_are_noticed_even_at_the_same_address():
         assert runtime.run({"x": one(1)}, ["n0.run"])["n0.run"].item() == value
 
 
+class Table(torch.nn.Module):
+    """Holds what is neither a parameter nor a buffer."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.values = values
+
+    def forward(self, x):
+        return x + float(self.values[0])
+
+
+class LooksUp(AbstractBaseBlock):
+    def __init__(self):
+        self.table = Table(torch.zeros(2))
+
+    @op
+    def run(self, x: Number) -> Number:
+        return self.table(x)
+
+
+@pytest.mark.parametrize("zeros", [torch.zeros, np.zeros, lambda n: [0.0] * n])
+def test_plain_attributes_of_modules_that_are_written_to_are_noticed(zeros):
+    graph = chain(LooksUp())
+    graph.block("n0").table.values = zeros(2)
+    runtime = cached(graph)
+    assert runtime.run({"x": one(1)}, ["n0.run"])["n0.run"].item() == 1
+    graph.block("n0").table.values[0] = 5
+    assert runtime.run({"x": one(1)}, ["n0.run"])["n0.run"].item() == 6
+
+
 def test_another_configuration_is_another_key():
     graph = chain(Add(1.0), Double())
     runtime = cached(graph)

@@ -82,7 +82,7 @@ def test_values_that_name_code_are_found(values, path):
         {},
         {"attn_implementation": None, "auto_map": {}, "trust_remote_code": False},
         {"_attn_implementation": "sdpa", "experts_implementation": "grouped_mm"},
-        {"attn_implementation": {"": "eager", "text_config": "paged|flash_attention_2"}},
+        {"attn_implementation": {"": "eager", "text_config": "paged|sdpa"}},
         {"chat_template": "{{ messages }}", "_name_or_path": "org/name", "model_type": "clip"},
     ],
 )
@@ -93,8 +93,8 @@ def test_names_of_what_transformers_brings_along_are_none(values):
 def test_the_message_says_how_to_mend_it():
     found = find_named_code({"attn_implementation": "org/name"})
     assert found.refused("m/config.json").endswith(
-        "To use it all the same, take it out, or say one of batched_mm, eager, flash_attention_2, "
-        "flash_attention_3, flash_attention_4, flex_attention, grouped_mm, sdpa."
+        "To use it all the same, take it out, or say one of batched_mm, eager, flex_attention, "
+        "grouped_mm, sdpa."
     )
     assert len(find_named_code({"auto_map": "x" * 999}).refused("m")) < 300
 

@@ -214,6 +214,40 @@ def test_values_that_make_no_model_are_refused(which, values):
         FreshSource(values).load(which)
 
 
+def test_a_model_larger_than_the_memory_is_refused_before_it_is_filled(monkeypatch):
+    monkeypatch.setattr("yggdrasil.hub.memory._memory", lambda: 2**20)
+    written = []
+    monkeypatch.setattr(torch.nn.init, "kaiming_uniform_", lambda tensor, **_: written.append(1))
+    with pytest.raises(
+        ConfigError, match=r"UNet2DConditionModel makes a model of more than 0\.0 G"
+    ):
+        FreshSource({"block_out_channels": [512] * 4}).load(UNET)
+    assert len(written) < 10
+    torch.nn.Linear(2**10, 2**10)  # what others make is not weighed
+
+
+def test_a_model_of_endless_layers_is_refused(monkeypatch, values):
+    monkeypatch.setattr("yggdrasil.hub.memory._MOST_PARAMETERS", 500)
+    with pytest.raises(ConfigError, match="in 501 tensors, which this machine does not hold"):
+        FreshSource({**values, "layers_per_block": 10**7}).load(UNET)
+
+
+def test_a_tokenizer_is_made_of_no_configuration():
+    with pytest.raises(ConfigError, match="A CLIPTokenizer is not made from a configuration"):
+        FreshSource({"vocab_file": "/etc/passwd"}).check(slot(CLIPTokenizer, "tokenizer"))
+
+
+# -- code ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["eager", "sdpa", None])
+def test_ways_of_attention_that_are_torchs_own_are_taken(copy, way):
+    path = copy / "text_encoder" / "config.json"
+    config = {**json.loads(path.read_text()), "attn_implementation": way}
+    path.write_text(json.dumps(config))
+    assert isinstance(FolderSource(copy).load(TEXT), CLIPTextModel)
+
+
 def test_a_transformers_model_is_made_too():
     values = {
         "vocab_size": 10, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import inspect
 import json
 import struct
 import zlib
 
 import pytest
+import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from safetensors.torch import save
 
 from tests.pipelines.conftest import quiet
 from tests.pipelines.pictures import picture
 from yggdrasil import InferencePipeline
 from yggdrasil.core import executor
-from yggdrasil.core.errors import GraphFileError, InputError, ModelError, YggdrasilError
+from yggdrasil.core.errors import (
+    ConfigError,
+    GraphFileError,
+    InputError,
+    ModelError,
+    YggdrasilError,
+)
 from yggdrasil.pipelines.rerun import rerun
 from yggdrasil.pipelines.workflows.pictures import _record_hash
+from yggdrasil.pipelines.workflows.stores import PictureStore, content_hash
+from yggdrasil.pipelines.workflows.values import GeneratorState, decode, encode
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +199,12 @@ def put(*path, value):
     return change
 
 
+def _not_arguments():
+    """Gives what a call takes that is no data."""
+    taken = inspect.signature(InferencePipeline.__call__).parameters.keys()
+    return sorted(taken - {"prompt", "seed", "generator", "output_type", "arguments"})
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -198,6 +216,10 @@ def put(*path, value):
         ),
         (put("model", value="//server/share"), ModelError, "lies on another machine"),
         (put("model", value="\\\\server\\share"), ModelError, "lies on another machine"),
+        (put("model", value="/\\server/share"), ModelError, "lies on another machine"),
+        (put("model", value="x" * 5000), ModelError, "'x+' cannot be the name of a model"),
+        (put("model", value="x/" + "y" * 5000), ModelError, "cannot be the name of a model"),
+        (put("model", value="~nobody-here/x"), ModelError, "cannot be the name of a model"),
         (put("model", value="../secrets"), ModelError, "a path that is relative to nothing"),
         (put("model", value="a/.."), ModelError, "neither a folder here nor a name of the hub|no "),
         (
@@ -216,7 +238,22 @@ def put(*path, value):
                 value={"text.text_encoder": {"config": {"_attn_implementation": "org/kernel"}}},
             ),
             GraphFileError,
-            "component 'text_encoder' has '_attn_implementation' in its configuration, which a f",
+            "component 'text_encoder' says _attn_implementation: 'org/kernel', and a model may not",
+        ),
+        (
+            put("components", value={"vae.vae": {"config": {"layers_per_block": 10**8}}}),
+            GraphFileError,
+            "component 'vae' has 'layers_per_block' in its configuration with a number above 10,0",
+        ),
+        (
+            put("graph", "nodes", "solver", "num_train_timesteps", value=10**10),
+            GraphFileError,
+            "a node has 'num_train_timesteps' in its configuration with a number above 10,000,000",
+        ),
+        (
+            put("components", value={"text.tokenizer": {"config": {"vocab_file": "/etc/passwd"}}}),
+            ConfigError,
+            "A CLIPTokenizer is not made from a configuration",
         ),
         (
             put(
@@ -224,7 +261,7 @@ def put(*path, value):
                 value={"text_encoder": {"config": {"inner": [{"attn_implementation": "a/b"}]}}},
             ),
             GraphFileError,
-            "component 'text_encoder' has 'attn_implementation' in its configuration",
+            "component 'text_encoder' says inner.*attn_implementation: 'a/b', and a mod",
         ),
         (
             put("components", value={"vae.vae": {"folder": "vae"}}),
@@ -287,7 +324,19 @@ def put(*path, value):
             GraphFileError,
             "input 'generator' is no generator",
         ),
+        (
+            put("inputs", "generator", value={"$generator": {"device": "hpu", "seed": 1}}),
+            GraphFileError,
+            "input 'generator' lies on 'hpu', a device that this machine does not have",
+        ),
+        (
+            put("inputs", "generator", value={"$random": {"cpu": {"a": 1}}}),
+            GraphFileError,
+            r"input 'generator'\.cpu is no generator",
+        ),
         (put("device", value="cuda:77"), InputError, "'cuda:77', which this machine does not have"),
+        (put("device", value="meta"), InputError, "'meta', which this machine does not have"),
+        (put("device", value="hpu"), InputError, "'hpu', which this machine does not have"),
         (put("device", value="nonsense"), InputError, "'nonsense', which this machine does not"),
         (put("dtype", value="__class__"), GraphFileError, "at dtype: "),
         (put("picture", "index", value=-1), GraphFileError, "at picture.index: "),
@@ -297,6 +346,67 @@ def put(*path, value):
 def test_a_hostile_record_is_refused(forge, change, error, message):
     with pytest.raises(error, match=message):
         rerun(forge(change))
+
+
+@pytest.mark.parametrize("name", _not_arguments())
+def test_only_arguments_are_inputs(forge, name):
+    with pytest.raises(GraphFileError, match=f"{name!r} is no input: it is for the program that"):
+        rerun(forge(put("inputs", name, value=False)))
+
+
+@pytest.mark.parametrize("depth", [150, 500])
+@pytest.mark.parametrize("kind", [lambda inner: [inner], lambda inner: {"a": inner}])
+def test_a_record_that_is_nested_deeply_is_refused(made, tmp_path, depth, kind):
+    nested = None
+    for _ in range(depth):
+        nested = kind(nested)
+    told = record_of(made)
+    put("inputs", "prompt", value=nested)(told["record"])
+    with pytest.raises(GraphFileError, match=r"it is nested more than 100 deep|is damaged: maxi"):
+        rerun(write(tmp_path / "deep.png", told, honest=False))
+
+
+def test_a_state_that_leads_out_of_the_generators_memory_is_refused(made, tmp_path):
+    """PyTorch takes it, and then draws what lies behind the words of the generator."""
+    state = torch.Generator().manual_seed(1).get_state()
+    state[8:12] = torch.tensor([624], dtype=torch.int32).view(torch.uint8)
+    state[16:24] = torch.tensor([624], dtype=torch.int64).view(torch.uint8)
+    torch.Generator().set_state(state)  # this is why
+    told = record_of(made)
+    data = save({"value": state})
+    told["inside"][content_hash(data)] = base64.b64encode(data).decode()
+    reference = {"$tensor": {"sha256": content_hash(data), "suffix": "safetensors"}}
+    del told["record"]["inputs"]["seed"]
+    for value in (
+        {"$generator": {"device": "cpu", "state": reference}},
+        {"$random": {"cpu": reference}},
+    ):
+        put("inputs", "generator", value=value)(told["record"])
+        with Image.open(made) as image:
+            path = write(tmp_path / "state.png", told, image=image.copy())
+        with pytest.raises(GraphFileError, match="is no generator: 624 words are left at word 624"):
+            rerun(path)
+
+
+@pytest.mark.parametrize("draws", [0, 1, 3, 623, 624, 625, 1247, 1248, 1249])
+def test_states_that_generators_come_to_are_taken(draws):
+    """After any number of draws, in each of the ways that PyTorch draws."""
+    for draw in (torch.rand, torch.randn, _whole):
+        generator = torch.Generator().manual_seed(1)
+        draw(draws, generator=generator)
+        store = PictureStore()
+        told = encode(GeneratorState.of(generator), store, "generator")
+        again = decode(told, _kept(store), "generator")
+        assert torch.equal(again.get_state(), generator.get_state())
+
+
+def _whole(count, generator):
+    return torch.randint(9, (count,), generator=generator)
+
+
+def _kept(store):
+    inside, _ = store.divide(2**20)
+    return PictureStore(None, inside)
 
 
 def test_whatever_a_record_says_the_answer_is_a_refusal(made, tmp_path):

@@ -83,7 +83,7 @@ def test_a_file_has_no_variants_and_no_folders(tmp_path, given):
 
 def test_files_and_folders_are_told_apart(model):
     with pytest.raises(
-        ModelError, match=r"model_index\.json is a file: give the folder .*/model\."
+        ModelError, match=r"model_index\.json is a file: .* the one that it is in, .*/model,"
     ):
         InferencePipeline.from_pretrained(model / "model_index.json")
     with pytest.raises(ModelError, match=r"model is a folder: from_pretrained reads those"):

@@ -76,6 +76,8 @@ CALLS = {
     "a seed for each picture": {"prompt": ["a cat", "a dog"], "seed": [4, 5]},
     "a generator": {"generator": 6},
     "generators that have drawn": {"prompt": ["a cat", "a dog"], "generator": [7, None]},
+    "one generator for two pictures": {"prompt": ["a cat", "a dog"], "generator": "shared"},
+    "a range of seeds": {"prompt": ["a cat", "a dog"], "seed": range(4, 6)},
     "neither seed nor generator": {},
     "latents of ones own": {"latents": torch.randn(1, 4, 8, 8, generator=generator(8))},
     "embeddings": {"prompt": None, "prompt_embeds": torch.full((1, 77, 32), 0.1), "seed": 9,
@@ -99,6 +101,8 @@ def test_a_picture_is_made_again_to_the_bit(pipe, tmp_path, name):
     call = {"prompt": "a cat", **STEPS, **CALLS[name]}
     if isinstance(call.get("generator"), list):
         call["generator"] = [generator(7), advanced()]
+    elif call.get("generator") == "shared":
+        call["generator"] = [advanced()] * 2
     elif "generator" in call:
         call["generator"] = generator(call["generator"])
     result = pipe(**call)
@@ -291,6 +295,20 @@ def test_another_model_is_told(pipe, tmp_path):
     assert "the weights of unet.unet are others" in again.differences
 
 
+def test_weights_that_were_gone_when_it_was_saved_are_not_said_to_be_the_same(pipe, tmp_path):
+    with torch.no_grad():
+        pipe.components["unet"].conv_out.bias += 0.5
+    result = pipe("a cat", seed=1, **STEPS)
+    pipe.graph.remove_node("unet")
+    pipe._runtime = None
+    gc.collect()
+    (path,) = result.save(tmp_path / "made.png")
+    again = rerun(path)
+    assert not again.same
+    (told,) = again.differences
+    assert told.startswith("nothing is known of the weights that unet.unet had: the picture was")
+
+
 def test_weights_changed_by_hand_are_told(pipe, tmp_path):
     with torch.no_grad():
         pipe.components["unet"].conv_out.bias += 0.5
@@ -313,6 +331,21 @@ def test_a_callback_that_changed_something_is_told(pipe, tmp_path):
         "a cat", seed=1, **STEPS, callback_on_step_end=lambda *_: None
     ).save(tmp_path / "b.png")  # fmt: skip
     assert_same(path)
+
+
+def test_what_is_written_into_a_task_is_kept(pipe, tmp_path):
+    pipe("a cat", seed=1, **STEPS)
+    pipe.graph.tasks["txt2img"]["defaults"]["guidance_scale"] = 2.5
+    (path,) = pipe("a cat", seed=1, **STEPS).save(tmp_path / "made.png")
+    assert_same(path)
+
+
+def test_autocast_is_said_to_be_lost(pipe, tmp_path):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = pipe("a cat", seed=1, **STEPS)
+    (path,) = result.save(tmp_path / "made.png")
+    with pytest.raises(GraphFileError, match="autocast: it was on, which no file says"):
+        rerun(path)
 
 
 def test_a_block_without_a_name_cannot_be_made_again(pipe, tmp_path, caplog):

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from huggingface_hub.errors import LocalEntryNotFoundError
+from peft import LoraConfig
 from PIL import Image
 
 from tests.pipelines.conftest import generator, quiet
@@ -225,6 +226,19 @@ def test_a_call_that_cannot_be_is_not_saved(pipe, tmp_path, given, error, messag
     [
         ("- a", r"cat\.yaml:1: a workflow is a mapping that begins with 'workflow: 1'; this is l"),
         ("workflow: 2\ngraph: {schema: 1}", r"cat\.yaml:1: 'workflow' is 2: input should be 1"),
+        ("template: sd15", r"cat\.yaml:1: this is no workflow, which begins with 'workflow: 1'"),
+        (
+            "workflow: 1\ngraph: {schema: 1}\ndtype: int8",
+            r"cat\.yaml:3: 'dtype' is 'int8': weights are in one of float16, bfloat16",
+        ),
+        (
+            "workflow: 1\ngraph: {schema: 1}\ninputs:\n  observers: [1]",
+            r"cat\.yaml:\d: 'observers' is no input: it is for the program that makes a call",
+        ),
+        (
+            f"workflow: 1\ngraph: {{schema: 1}}\ninputs: {{a: {'[' * 120}{']' * 120}}}",
+            "it is nested more than 100 deep",
+        ),
         ("workflow: 1", "a workflow wants a 'graph': what graph.to_yaml"),
         ("workflow: 1\ngrpah: {}\n", r"cat\.yaml:2: there is no key 'grpah'.*'graph'"),
         (
@@ -273,6 +287,9 @@ def test_files_lie_below_the_workflow_and_are_those_it_was_saved_with(pipe, tmp_
     assert torch.equal(run(path), expected)
     large.save(tmp_path / "outside.png")
     (folder / "photos" / "link.png").symlink_to(tmp_path / "outside.png")
+    edit(path, lambda data: data["inputs"]["image"]["$picture"].update(file="a\0b.png"))
+    with pytest.raises(GraphFileError, match=r"'a\\x00b\.png' names no file"):
+        run(path)
     for name in ("../outside.png", str(tmp_path / "outside.png"), "photos/link.png"):
         edit(path, lambda data, name=name: data["inputs"]["image"]["$picture"].update(file=name))
         with pytest.raises(
@@ -330,3 +347,14 @@ def test_weights_that_do_not_fit_their_block_are_refused(pipe, tmp_path):
     edit(path, lambda data: data["state"].update(noise=data["state"].pop("lift")))
     with pytest.raises(GraphFileError, match=r"'noise' do not fit source/gaussian: .*'amount'"):
         Runner.open(path)
+
+
+def test_a_model_with_adapters_is_not_saved_in_a_form_that_nothing_loads(pipe, tmp_path):
+    unet = pipe.components["unet"]
+    unet.add_adapter(LoraConfig(r=2, target_modules=["to_q"]), adapter_name="style")
+    message = "'unet' carries the adapters 'style', which a folder does not hold: fuse them"
+    with pytest.raises(InputError, match=message):
+        pipe.save_workflow(tmp_path / "cat.yaml", "a cat")
+    with pytest.raises(InputError, match=message):
+        pipe.save_pretrained(tmp_path / "saved")
+    assert [path.name for path in tmp_path.iterdir()] == []

@@ -208,6 +208,80 @@ def rerun(
 
 
 @app.command()
+def compare(
+    model: Annotated[str, typer.Argument(help="Zoo name, folder or hub id.")],
+    prompt: Annotated[
+        str, typer.Argument(help="What to show.")
+    ] = "a large red circle on a blue background",
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", file_okay=False, help="Folder for the pictures.")
+    ] = Path("comparison"),
+    html: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--html", dir_okay=False, help="File for a page that shows it all."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="How much may differ; above it, exit code 3.")
+    ] = 0.0,
+    separate: Annotated[
+        bool, typer.Option("--separate", help="Load the model twice instead of sharing it.")
+    ] = False,
+    pairs: Annotated[int, typer.Option("--pairs", min=1, help="How often both are timed.")] = 5,
+    memory: Annotated[
+        bool, typer.Option("--memory/--no-memory", help="Measure it, in two more processes.")
+    ] = True,
+    steps: Annotated[int, typer.Option("--steps", "-s", help="Denoising steps.")] = 20,
+    guidance_scale: Annotated[
+        Optional[float],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--guidance-scale", "-g", help="The model's usual one if none."),
+    ] = None,
+    negative: Annotated[str, typer.Option("--negative", help="What not to show.")] = "",
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    image: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--image", "-i", help="Start from this picture (img2img)."),
+    ] = None,
+    mask: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--mask", help="With --image: paint anew where it is white."),
+    ] = None,
+    strength: Annotated[
+        Optional[float],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--strength", help="With --image: how much to change, 0 to 1."),
+    ] = None,
+    solver: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--solver", help="Such as solver/euler; the model's own if none."),
+    ] = None,
+    width: Annotated[
+        Optional[int],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--width"),
+    ] = None,
+    height: Annotated[
+        Optional[int],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--height"),
+    ] = None,
+    dtype: Annotated[str, typer.Option("--dtype", help="Of the weights.")] = "float32",
+    device: Annotated[str, typer.Option("--device", help="Where to run.")] = "cpu",
+) -> None:
+    """Make a picture with YggDrasil and with Diffusers, and say how they differ."""
+    from yggdrasil.cli.compare import CompareOptions, run
+
+    run(
+        CompareOptions(
+            output=output, html=html, json=json, tolerance=tolerance, separate=separate,
+            pairs=pairs, memory=memory,
+        ),
+        model=model, prompt=prompt, steps=steps, guidance_scale=guidance_scale, negative=negative,
+        seed=seed, image=None if image is None else str(image),
+        mask=None if mask is None else str(mask), strength=strength, solver=solver, width=width,
+        height=height, dtype=dtype, device=device,
+    )  # fmt: skip
+
+
+@app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's file, or the name of a packaged one.")],
     *,

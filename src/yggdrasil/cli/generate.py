@@ -17,7 +17,7 @@ from yggdrasil.cli.live import LiveDisplay
 from yggdrasil.cli.output import note, print_json, print_line, print_table
 from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.core.errors import InputError
-from yggdrasil.hub.zoo import SUGGESTED
+from yggdrasil.hub.zoo import suggested
 from yggdrasil.pipelines.inference import InferencePipeline
 from yggdrasil.pipelines.live.interrupt import StopOnInterrupt
 from yggdrasil.pipelines.live.preview import Preview
@@ -83,7 +83,7 @@ def run(options: GenerateOptions) -> None:
     pipe.set_progress_bar_config(disable=True)  # the display has one
     guidance_scale = options.guidance_scale
     if guidance_scale is None:
-        guidance_scale = SUGGESTED.get(options.model or "zoo/shapes", {}).get("guidance_scale")
+        guidance_scale = suggested(options.model or "zoo/shapes").get("guidance_scale")
     arguments = {
         "num_inference_steps": options.steps,
         "guidance_scale": guidance_scale,

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from yggdrasil.cli.printing import printable
+
 __all__ = ["notices_shown"]
 
 
@@ -15,8 +17,17 @@ def notices_shown() -> Iterator[None]:
     logger = logging.getLogger("yggdrasil")
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
+    handler.setFormatter(_Printable())
     logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
+
+
+class _Printable(logging.Formatter):
+    """Writes notices that may hold texts from files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Gives a line."""
+        return printable(super().format(record))

@@ -10,9 +10,11 @@ from rich.markup import escape
 
 from yggdrasil.cli.live import LiveDisplay
 from yggdrasil.cli.output import print_line
+from yggdrasil.cli.printing import printable
 from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.core.errors import InputError
 from yggdrasil.pipelines import rerun as pictures
+from yggdrasil.pipelines.workflows.pictures import SUFFIXES, format_of
 
 __all__ = ["RerunOptions", "run"]
 
@@ -37,9 +39,11 @@ def run(options: RerunOptions) -> None:
         typer.Exit: With code 1, if it is another.
     """
     picture = options.picture
-    output = options.output or picture.with_stem(f"{picture.stem}-again")
+    suffix = picture.suffix if picture.suffix.lower() in SUFFIXES else ".png"
+    output = options.output or picture.parent / f"{picture.stem}-again{suffix}"
     if output.resolve() == picture.resolve():
         raise InputError(f"{output} is the picture itself: name another file with --output.")
+    format_of(output)  # a run may be long
     display = LiveDisplay(str(picture))
     with display.shown():
         again = pictures.rerun(
@@ -55,7 +59,10 @@ def run(options: RerunOptions) -> None:
     what = "the same bits as" if again.same else "not the bits of"
     print_line(f"{escape(str(path))}  [bold]{what}[/] {escape(str(picture))}")
     if not again.same:
-        unknown = "nothing that is known of: weights, libraries and machine are as they were"
+        unknown = (
+            "in nothing that the record tells of: weights, libraries and machine are as they were. "
+            "Settings made on a model by hand (FreeU, hooks, attention processors) are not in it."
+        )
         for each in again.differences or (unknown,):
-            print_line(f"  {escape(each)}")
+            print_line(f"  {escape(printable(each))}")
         raise typer.Exit(1)

@@ -19,6 +19,8 @@ from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.core.errors import InputError
 from yggdrasil.pipelines.live.interrupt import StopOnInterrupt
 from yggdrasil.pipelines.runner import Runner
+from yggdrasil.pipelines.workflows.pictures import format_of
+from yggdrasil.pipelines.workflows.schema import NO_INPUTS
 from yggdrasil.pipelines.workflows.values import open_file
 
 __all__ = ["RunOptions", "read_inputs", "run"]
@@ -46,6 +48,8 @@ def run(options: RunOptions) -> None:
         typer.Exit: With code 130, if Ctrl-C ended it.
     """
     start = time.perf_counter()
+    output = options.output or Path("pictures") / f"{options.workflow.stem}.png"
+    format_of(output)  # a run may be long
     runner = Runner.open(
         options.workflow,
         model=options.model,
@@ -54,7 +58,6 @@ def run(options: RunOptions) -> None:
     )
     runner.pipeline.set_progress_bar_config(disable=True)  # the display has one
     inputs = read_inputs(options.inputs, runner.workflow.inputs)
-    output = options.output or Path("pictures") / f"{options.workflow.stem}.png"
     with StopOnInterrupt() as stop:
         display = LiveDisplay(str(options.workflow), stop)
         with display.shown():
@@ -87,6 +90,10 @@ def read_inputs(texts: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise InputError(f"{text!r} is no input: write name=value, such as prompt='a cat'.")
+        if name in NO_INPUTS:
+            raise InputError(f"{name!r} is no input that can be typed: it is for programs.")
+        if name in inputs:
+            raise InputError(f"{name!r} is given twice: give it once.")
         held = known.get(name)
         if value.startswith("@") or (isinstance(held, Mapping) and held.keys() & _FILES):
             inputs[name] = open_file(Path(value.removeprefix("@")), name)

@@ -15,7 +15,7 @@ from torch import nn
 from yggdrasil.core.component import Component, ComponentSource, Given
 from yggdrasil.core.errors import ConfigError, nearest
 from yggdrasil.core.ports import OpSpec, read_ops
-from yggdrasil.core.weights import weights_mark
+from yggdrasil.core.weights import tensors_of, weights_mark
 
 __all__ = ["AbstractBaseBlock"]
 
@@ -86,10 +86,7 @@ class AbstractBaseBlock(nn.Module, ABC):
     @classmethod
     def declared_slots(cls) -> Mapping[str, Component[Any]]:
         """Gives the component slots that the class declares, by name."""
-        found: dict[str, Component[Any]] = {}
-        for base in reversed(cls.__mro__):
-            found.update({k: v for k, v in vars(base).items() if isinstance(v, Component)})
-        return found
+        return _class_slots(cls)
 
     def slots(self) -> Mapping[str, Component[Any]]:
         """Gives the component slots of this block, by name."""
@@ -228,7 +225,7 @@ class AbstractBaseBlock(nn.Module, ABC):
 
     def weights_version(self) -> tuple[Any, ...]:
         """Gives a value that changes when weights are replaced or written to."""
-        return weights_mark((*self.parameters(), *self.buffers()))
+        return weights_mark(tensors_of(self))
 
     def extra_repr(self) -> str:
         """Shows the configuration in ``repr``."""
@@ -238,6 +235,14 @@ class AbstractBaseBlock(nn.Module, ABC):
 @functools.cache
 def _class_ops(cls: type[AbstractBaseBlock]) -> Mapping[str, OpSpec]:
     return read_ops(cls)
+
+
+@functools.cache
+def _class_slots(cls: type[AbstractBaseBlock]) -> Mapping[str, Component[Any]]:
+    found: dict[str, Component[Any]] = {}
+    for base in reversed(cls.__mro__):
+        found.update({k: v for k, v in vars(base).items() if isinstance(v, Component)})
+    return MappingProxyType(found)
 
 
 def _bind(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from torch import Tensor
 from yggdrasil.core.fingerprint import fingerprint
 
 __all__ = ["CacheInfo", "Entry", "ValueCache", "copied", "size_of"]
+
+_PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,17 +39,12 @@ class Entry:
     @classmethod
     def of(cls, values: tuple[Any, ...], generators: tuple[Tensor, ...] = ()) -> Entry:
         """Makes an entry and measures it."""
-        parts = list(_parts(values))
-        return cls(
-            values=values,
-            generators=generators,
-            marks=tuple(_mark(each) for each in parts),
-            size=sum(_size(each) for each in parts),
-        )
+        marks, size = _look(values)
+        return cls(values=values, generators=generators, marks=marks, size=size)
 
     def intact(self) -> bool:
         """Says whether nobody wrote into the values."""
-        return self.marks == tuple(_mark(each) for each in _parts(self.values))
+        return self.marks == _look(self.values)[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,43 +140,48 @@ def copied(value: Any) -> Any:
 
 def size_of(value: object) -> int:
     """Gives the bytes of the tensors, arrays and pictures in a value."""
-    return sum(_size(each) for each in _parts(value))
+    return _look(value, hashing=False)[1]
 
 
 def _is_picture(value: object) -> bool:
     return hasattr(value, "tobytes") and hasattr(value, "mode")  # PIL's, without importing it
 
 
-def _parts(value: object) -> Iterator[object]:
-    """Gives everything inside a value, containers and what they hold, in one order."""
-    waiting = [value]
+def _look(values: object, *, hashing: bool = True) -> tuple[tuple[object, ...], int]:
+    """Gives what changes when somebody writes into a value, and the bytes of what it holds.
+
+    Everything inside is looked at, containers and what they hold, in one order.
+    """
+    marks: list[object] = []
+    size = 0
+    waiting = [values]
     while waiting:
-        each = waiting.pop()
-        yield each
-        if isinstance(each, tuple | list):
-            waiting.extend(each)
-        elif isinstance(each, Mapping):
-            waiting.extend(each.values())
-        elif dataclasses.is_dataclass(each) and not isinstance(each, type):
-            waiting.extend(getattr(each, field.name) for field in dataclasses.fields(each))
-
-
-def _mark(part: object) -> object:
-    """Gives what changes when a part is written to."""
-    if isinstance(part, Tensor):
-        # Tensors made in inference mode count no writes.
-        return (id(part), None if part.is_inference() else part._version)  # noqa: SLF001
-    if isinstance(part, tuple | list | Mapping):
-        return len(part)
-    if dataclasses.is_dataclass(part):
-        return type(part)  # its fields are parts of their own
-    # Arrays and pictures count no versions: what they hold is hashed.
-    return fingerprint(part)
+        part = waiting.pop()
+        kind = type(part)
+        if isinstance(part, Tensor):
+            # Tensors made in inference mode count no writes.
+            version = None if part.is_inference() else part._version  # noqa: SLF001 - the counter
+            marks.append((id(part), version))
+            size += part.nbytes
+        elif kind in _PLAIN:
+            marks.append((kind, part))
+        elif kind in (tuple, list) or isinstance(part, tuple | list):
+            marks.append(len(part))  # type: ignore[arg-type] # a tuple or a list
+            waiting.extend(part)  # type: ignore[arg-type] # the same
+        elif isinstance(part, Mapping):
+            marks.append(len(part))
+            waiting.extend(part.values())
+        elif dataclasses.is_dataclass(part) and not isinstance(part, type):
+            marks.append(kind)
+            waiting.extend([getattr(part, field.name) for field in dataclasses.fields(part)])
+        else:
+            # Arrays and pictures count no writes: what they hold is hashed.
+            marks.append(fingerprint(part) if hashing else None)
+            size += _size(part)
+    return tuple(marks), size
 
 
 def _size(part: object) -> int:
-    if isinstance(part, Tensor):
-        return part.numel() * part.element_size()
     if isinstance(part, np.ndarray):
         return part.nbytes
     if _is_picture(part):

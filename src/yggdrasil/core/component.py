@@ -137,11 +137,13 @@ class Component(Generic[T]):
         """
         if block is None:
             return self
+        # Without the lock at first, since it is read in every step.
+        found: T | None = block._modules.get(self.name)  # noqa: SLF001 - where setattr put it
+        if found is not None:
+            return found
         with self._lock:
-            modules = block._modules  # noqa: SLF001 - where nn.Module keeps what setattr gave it
-            held = modules.get(self.name, block.__dict__.get(self.name))
-            if held is not None:
-                found: T = held  # of the slot's own class: give and load put nothing else there
+            found = self._held(block)
+            if found is not None:
                 return found
             source = block.sources.get(self.name)
             if source is None:
@@ -163,3 +165,9 @@ class Component(Generic[T]):
             keeps = getattr(value, "_keep_in_fp32_modules", None)
             value.to(device=device, dtype=None if keeps else dtype)
         return value  # type: ignore[return-value] # a source gives what the slot asks for
+
+    def _held(self, block: _Holder) -> T | None:
+        """Gives what the slot holds; of its own class, since nothing else is put there."""
+        modules = block._modules  # noqa: SLF001 - where nn.Module keeps what setattr gave it
+        found: T | None = modules.get(self.name, block.__dict__.get(self.name))
+        return found

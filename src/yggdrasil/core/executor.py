@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from yggdrasil.core.binding import arguments_of, bind
 from yggdrasil.core.cache import Entry, ValueCache, copied
 from yggdrasil.core.errors import Cancelled, ExecutionError, YggdrasilError
 from yggdrasil.core.keys import KeyTable
-from yggdrasil.core.plan import Call, Loop, Plan, Slot
+from yggdrasil.core.plan import Call, Loop, Plan
 
 __all__ = ["Observer", "StepEvent", "Tracer", "execute"]
 
@@ -155,12 +156,13 @@ class _Run:
         where it would have stood.
         """
         keys = self._keys(loops=loops)
+        items = self._plan.items
         found: dict[int, Entry] = {}
         needed = set(self._plan.outputs.values())
         run: set[int] = set()
-        for place in reversed(range(len(self._plan.items))):
-            item = self._plan.items[place]
-            if not (needed & _results(item) or _draws(item)):
+        for place in range(len(items) - 1, -1, -1):
+            item = items[place]
+            if needed.isdisjoint(item.writes()) and not item.draws:
                 continue
             key = keys[place]
             entry = cache.get(key) if key is not None else None
@@ -169,56 +171,51 @@ class _Run:
             else:
                 run.add(place)
                 needed.update(item.reads())
-        for place, item in enumerate(self._plan.items):
-            if place in found:
-                self._restore(item, found[place])
-            elif place in run:
+        for place, item in enumerate(items):
+            if place in run:
                 self._run(item)
                 key = keys[place]
                 if key is not None and not self._stopped:
                     cache.put(key, self._entry(item))
+            elif place in found:
+                self._restore(item, found[place])
             for slot in item.frees:
                 self.values[slot] = None
 
     def _keys(self, *, loops: bool) -> list[bytes | None]:
         """Gives the key of each item, computing facts on the way."""
-        by_name = {name: self.values[slot] for name, slot in self._plan.inputs.items()}
-        table = KeyTable(self._plan, by_name)
-        ready = set(self._plan.constants) | set(self._plan.inputs.values())
-        read_after = _reads_after(self._plan)
+        plan = self._plan
+        table = KeyTable(plan, {name: self.values[slot] for name, slot in plan.inputs.items()})
+        ready = {*plan.constants, *plan.inputs.values()}
         keys: list[bytes | None] = []
-        for place, item in enumerate(self._plan.items):
+        for item, lasting in zip(plan.items, plan.lasting, strict=True):
             if isinstance(item, Loop):
-                exits = bool((item.writes() - {item.carried, item.state}) & read_after[place])
+                exits = not lasting <= {item.carried, item.state}
                 keys.append(table.of_loop(item, exits=exits or not loops))
             elif item.spec.fact and ready.issuperset(item.reads()):
                 self._call(item)
-                table.set_fact(item, [self.values[slot] for _, slot in item.results])
-                ready.update(slot for _, slot in item.results)
+                table.set_fact(item, [self.values[slot] for slot in item.keeps])
+                ready.update(item.keeps)
                 keys.append(None)
             else:
                 keys.append(table.of_call(item))
         return keys
 
     def _restore(self, item: Call | Loop, entry: Entry) -> None:
-        for slot, value in zip(_kept(item), entry.values, strict=True):
+        for slot, value in zip(item.keeps, entry.values, strict=True):
             self.values[slot] = value
-        for generator, state in zip(self._generators(item), entry.generators, strict=True):
-            generator.set_state(state)
+        if item.draws:
+            for generator, state in zip(self._generators(item), entry.generators, strict=True):
+                generator.set_state(state)
 
     def _entry(self, item: Call | Loop) -> Entry:
-        states = tuple(generator.get_state() for generator in self._generators(item))
-        return Entry.of(tuple(self.values[slot] for slot in _kept(item)), states)
+        states: tuple[Tensor, ...] = ()
+        if item.draws:
+            states = tuple(generator.get_state() for generator in self._generators(item))
+        return Entry.of(tuple([self.values[slot] for slot in item.keeps]), states)
 
     def _generators(self, item: Call | Loop) -> list[torch.Generator]:
-        calls = item.body if isinstance(item, Loop) else (item,)
-        slots = {
-            slot: None
-            for call in calls
-            for port, slot in call.arguments
-            if port == "generator" and isinstance(slot, int)
-        }
-        held = [self.values[slot] for slot in slots]
+        held = [self.values[slot] for slot in item.generators]
         return [g for each in held for g in ([each] if isinstance(each, torch.Generator) else each)]
 
     def _run(self, item: Call | Loop) -> None:
@@ -234,21 +231,20 @@ class _Run:
     def _loop(self, loop: Loop) -> None:
         values = self.values
         values[loop.carried] = values[loop.initial]
+        until = [(loop.until, self._ready(loop.until))]
+        body = [(call, self._ready(call)) for call in loop.body]
         index = 0
         since = time.perf_counter()
         while True:
             state = values[loop.state] = values[loop.carried]
-            if self._invoke(loop.until):
+            if self._each(until):
                 return
             if index and self._cancelled():
                 raise Cancelled(
                     f"The run of {self._plan.graph_name!r} was cancelled after {index} steps of "
                     f"{loop.vertex}."
                 )
-            for call in loop.body:
-                self._call(call)
-                for slot in call.frees:
-                    values[slot] = None
+            self._each(body)
             index += 1
             if self._observers:
                 count = getattr(state, "count", None)
@@ -259,33 +255,64 @@ class _Run:
                     self._stopped = True
                     return
 
+    def _ready(self, call: Call) -> Callable[[], Any]:
+        """Makes a call of a loop ready to be run many times."""
+        return bind(call, self.values)
+
+    def _each(self, calls: Sequence[tuple[Call, Callable[[], Any]]]) -> Any:
+        """Runs calls of a loop that were made ready; gives the result of the last one."""
+        values = self.values
+        call, result = calls[0][0], None
+        try:
+            for call, run in calls:
+                result = run()
+                if call.spec.several:
+                    self._spread(call, result)
+                elif call.keeps:
+                    values[call.keeps[0]] = result
+                for slot in call.frees:
+                    values[slot] = None
+        except YggdrasilError as error:
+            error.add_note(f"At {call.vertex} of {self._plan.graph_name!r}.")
+            raise
+        except Exception as error:
+            raise ExecutionError(self._explain(call, error)) from error
+        return result
+
     def _call(self, call: Call) -> None:
         result = self._invoke(call)
-        if not call.spec.several:
-            self.values[call.results[0][1]] = result
-            return
+        if call.spec.several:
+            self._spread(call, result)
+        else:
+            self.values[call.keeps[0]] = result
+
+    def _spread(self, call: Call, result: Any) -> None:
+        """Puts the several results of a call where they belong."""
         if not isinstance(result, tuple) or len(result) != len(call.results):
             wanted = ", ".join(port for port, _ in call.results)
             raise ExecutionError(
                 f"{call.vertex} ({type(call.block).__name__}) of {self._plan.graph_name!r} should "
                 f"return a tuple ({wanted}) and returned {_show(result)}."
             )
-        for (_, slot), value in zip(call.results, result, strict=True):
+        for slot, value in zip(call.keeps, result, strict=True):
             self.values[slot] = value
 
     def _invoke(self, call: Call) -> Any:
-        values = self.values
-        arguments = {
-            port: values[slot] if isinstance(slot, int) else tuple(values[each] for each in slot)
-            for port, slot in call.arguments
-        }
         try:
-            return getattr(call.block, call.spec.name)(**arguments)
+            return getattr(call.block, call.spec.name)(**arguments_of(call, self.values))
         except YggdrasilError as error:
             error.add_note(f"At {call.vertex} of {self._plan.graph_name!r}.")
             raise
         except Exception as error:
-            raise ExecutionError(_explain(call, arguments, error, self._plan)) from error
+            raise ExecutionError(self._explain(call, error)) from error
+
+    def _explain(self, call: Call, error: Exception) -> str:
+        arguments = arguments_of(call, self.values)
+        shown = ", ".join(f"{name}={_show(value)}" for name, value in arguments.items())
+        return (
+            f"{call.vertex} ({type(call.block).__name__}) of {self._plan.graph_name!r} failed: "
+            f"{type(error).__name__}: {error}. Its inputs: {shown or 'none'}."
+        )
 
 
 class _TracedRun(_Run):
@@ -307,41 +334,13 @@ class _TracedRun(_Run):
     def _invoke(self, call: Call) -> Any:
         return self._tracer.trace(call, super()._invoke)
 
+    def _ready(self, call: Call) -> Callable[[], Any]:
+        run = super()._ready(call)
+        return lambda: self._tracer.trace(call, lambda _: run())
+
     def _restore(self, item: Call | Loop, entry: Entry) -> None:
         super()._restore(item, entry)
         self._tracer.on_kept(item)
-
-
-def _results(item: Call | Loop) -> frozenset[Slot]:
-    return item.writes() if isinstance(item, Loop) else frozenset(s for _, s in item.results)
-
-
-def _kept(item: Call | Loop) -> tuple[Slot, ...]:
-    """Gives the slots whose values an item's cache entry holds."""
-    return (item.carried,) if isinstance(item, Loop) else tuple(s for _, s in item.results)
-
-
-def _draws(item: Call | Loop) -> bool:
-    calls = item.body if isinstance(item, Loop) else (item,)
-    return any(port == "generator" for call in calls for port, _ in call.arguments)
-
-
-def _reads_after(plan: Plan) -> list[set[Slot]]:
-    """Gives for each item the slots that are read after it, the outputs included."""
-    needed = set(plan.outputs.values())
-    result: list[set[Slot]] = []
-    for item in reversed(plan.items):
-        result.append(set(needed) if isinstance(item, Loop) else set())
-        needed.update(item.reads())
-    return result[::-1]
-
-
-def _explain(call: Call, arguments: Mapping[str, Any], error: Exception, plan: Plan) -> str:
-    shown = ", ".join(f"{name}={_show(value)}" for name, value in arguments.items())
-    return (
-        f"{call.vertex} ({type(call.block).__name__}) of {plan.graph_name!r} failed: "
-        f"{type(error).__name__}: {error}. Its inputs: {shown or 'none'}."
-    )
 
 
 def _show(value: Any) -> str:

@@ -4,13 +4,17 @@ A key that misses a change gives an old picture without a word, so everything th
 commonly made by is part of it: weights (replaced, written to, swapped behind autograd's back),
 hooks, adapters and whatever else is an attribute of a module, tokenizers, the class itself. What
 cannot be told by its content is told by which object it is.
+
+Each block is looked at in each run, a thousand modules or more: hence the plain loops.
 """
 
 from __future__ import annotations
 
+import marshal
 from collections import OrderedDict
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,31 +24,42 @@ from yggdrasil.core.serials import serial_of
 
 __all__ = ["block_identity", "surroundings"]
 
-_OF_MODULES = frozenset({"_parameters", "_buffers"})
+_TENSORS_AND_MODULES = frozenset({"_parameters", "_buffers", "_modules"})
 _CONTAINERS = frozenset({dict, OrderedDict, list, tuple, set})
 _OF_BLOCKS = frozenset({"sources", "placement", "components_version", "training", "inner_graph"})
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
 
+# Of the forms of ``marshal`` the one that depends on nothing but the values.
+_BY_VALUE = 2
 
-def block_identity(block: AbstractBaseBlock) -> bytes:
-    """Gives the identity of a block: class, configuration, attributes, components, weights."""
+
+def block_identity(block: AbstractBaseBlock, around: bytes = b"") -> bytes:
+    """Gives the identity of a block: class, configuration, attributes, components, weights.
+
+    Args:
+        block: The block.
+        around: What else decides what it computes, such as ``surroundings``.
+    """
     cls = type(block)
-    parts: list[object] = [
-        block.type_name,
-        block.version,
-        serial_of(cls),
-        _told(dict(block.config)),
-        _told({k: v for k, v in vars(block).items() if k[0] != "_" and k not in _OF_BLOCKS}),
-        block.weights_version(),
-    ]
+    attributes = vars(block)
+    parts: list[object] = [around, block.type_name, block.version, serial_of(cls)]
+    for name, value in block.config.items():
+        parts += (name, value if type(value) in _PLAIN else _told(value))
+    parts.append(len(parts))
+    for name, value in attributes.items():
+        if name[0] != "_" and name not in _OF_BLOCKS:
+            parts += (name, value if type(value) in _PLAIN else _told(value))
+    weights = block.weights_version()
+    parts.append(_told(weights) if weights else None)
     for name in block.slots():
-        held = vars(block).get(name)
+        held = attributes.get(name)
         if held is not None:
-            parts.append((name, _of_object(held)))
-    parts += [_of_module(module) for module in block.children()]
-    # Everything is plain by now, or told by a number, so its text says it all; hashing it part by
-    # part would take a hundred times as long.
-    return digest(repr(parts).encode())
+            parts += (name, _of_object(held))
+    for module in attributes["_modules"].values():
+        if module is not None:
+            _tell_modules(module, parts)
+    # Everything is plain by now, or told by a number.
+    return digest(marshal.dumps(parts, _BY_VALUE))
 
 
 def surroundings() -> bytes:
@@ -57,10 +72,8 @@ def surroundings() -> bytes:
     return digest(repr((autocast, torch.get_default_dtype())).encode())
 
 
-def _of_module(module: nn.Module) -> list[object]:
-    """Gives what a module and those inside it are, but for their tensors."""
-    # Each model is walked in each call, a thousand modules or more, hence by hand.
-    found: list[object] = []
+def _tell_modules(module: nn.Module, parts: list[object]) -> None:
+    """Tells what a module and those inside it are, but for their tensors."""
     classes: dict[type, int] = {}
     seen: set[int] = set()
     waiting = [module]
@@ -72,14 +85,18 @@ def _of_module(module: nn.Module) -> list[object]:
         cls = type(each)
         if cls not in classes:
             classes[cls] = serial_of(cls)
-        found.append(classes[cls])
+        parts.append(classes[cls])
         for name, value in vars(each).items():
-            if name == "_modules":
+            kind = type(value)
+            if kind in _PLAIN:
+                parts.append(name)
+                parts.append(value)
+            elif kind in _CONTAINERS and not value:
+                continue  # most are hooks that nobody registered
+            elif name == "_modules":
                 waiting.extend(child for child in value.values() if child is not None)
-            elif name not in _OF_MODULES and (value or type(value) not in _CONTAINERS):
-                found.append(name)
-                found.append(value if type(value) in _PLAIN else _told(value))
-    return found
+            elif name not in _TENSORS_AND_MODULES:
+                parts += (name, _told(value))
 
 
 def _of_object(value: object) -> tuple[object, ...]:
@@ -94,9 +111,11 @@ def _told(value: object) -> object:
     if kind in _PLAIN:
         return value
     if kind in (list, tuple):
-        return tuple(_told(each) for each in value)  # type: ignore[attr-defined] # a list or tuple
+        return tuple(
+            [each if type(each) in _PLAIN else _told(each) for each in value]  # type: ignore[attr-defined] # a list or tuple
+        )
     if isinstance(value, Mapping) and kind.__module__ in ("builtins", "collections"):
-        return tuple((_told(key), _told(each)) for key, each in value.items())
-    if isinstance(value, Tensor):
+        return tuple([(_told(key), _told(each)) for key, each in value.items()])
+    if isinstance(value, Tensor | np.ndarray):
         return fingerprint(value)
     return (kind.__qualname__, serial_of(value))

@@ -49,15 +49,23 @@ class KeyTable:
 
     def set_fact(self, call: Call, values: Sequence[Any]) -> None:
         """Keys the results of a fact by their content, so that equal facts are one."""
-        for (_, slot), value in zip(call.results, values, strict=True):
+        for slot, value in zip(call.keeps, values, strict=True):
             self._keys[slot] = fingerprint(value)
 
     def of_call(self, call: Call) -> bytes | None:
         """Gives the key of a call, and keys its results and the generator it leaves behind."""
-        key = self._call_key(call)
-        self._set_results(call, key)
-        if call.spec.draws:
-            self._pass_generators([call], key)
+        keys = self._keys
+        read = [keys[slot] for slot in call.reads()]
+        key = None
+        # From the global generator nobody can say what will come.
+        if call.generators or not call.spec.draws:
+            key = _hashed(self._block_key(call.block), call.signature, read)
+        if len(call.keeps) == 1:
+            keys[call.keeps[0]] = key
+        else:
+            for number, slot in enumerate(call.keeps):
+                keys[slot] = None if key is None else digest(key, number.to_bytes(2, "little"))
+        self._pass_generators(call, key)
         return key
 
     def of_loop(self, loop: Loop, *, exits: bool) -> bytes | None:
@@ -70,55 +78,41 @@ class KeyTable:
         """
         inside = loop.writes()
         parts: list[bytes] = []
-        unknown = exits or any(c.spec.draws and not _generators(c) for c in loop.body)
+        unknown = exits or any(c.spec.draws and not c.generators for c in loop.body)
         for call in (*loop.body, loop.until):
-            parts += [self._block_key(call.block), call.spec.name.encode()]
-            for port, slots in call.arguments:
-                parts.append(port.encode())
-                for slot in (slots,) if isinstance(slots, int) else slots:
-                    if slot in inside:
-                        parts.append(self._labels[slot].encode())
-                    else:
-                        key = self._keys[slot]
-                        unknown = unknown or key is None
-                        parts.append(key or b"")
+            parts += [self._block_key(call.block), call.signature]
+            for slot in call.reads():
+                if slot in inside:
+                    parts.append(self._labels[slot].encode())
+                else:
+                    key = self._keys[slot]
+                    unknown = unknown or key is None
+                    parts.append(key or b"")
         initial = self._keys[loop.initial]
         key = None if unknown or initial is None else digest(b"loop", initial, *parts)
-        for slot in (loop.state, *(slot for call in loop.body for _, slot in call.results)):
+        for slot in inside:
             self._keys[slot] = None
         self._keys[loop.carried] = key
-        self._pass_generators(loop.body, key)
+        self._pass_generators(loop, key)
         return key
 
-    def _call_key(self, call: Call) -> bytes | None:
-        if call.spec.draws and not _generators(call):
-            return None  # the global generator: nobody can say what it will give
-        parts = [self._block_key(call.block), call.spec.name.encode()]
-        for port, slots in call.arguments:
-            parts.append(port.encode())
-            for slot in (slots,) if isinstance(slots, int) else slots:
-                key = self._keys[slot]
-                if key is None:
-                    return None
-                parts.append(key)
-        return digest(*parts)
-
-    def _set_results(self, call: Call, key: bytes | None) -> None:
-        for number, (_, slot) in enumerate(call.results):
-            self._keys[slot] = None if key is None else digest(key, number.to_bytes(2, "little"))
-
-    def _pass_generators(self, calls: Sequence[Call], key: bytes | None) -> None:
-        for slot in {slot for call in calls for slot in _generators(call)}:
+    def _pass_generators(self, item: Call | Loop, key: bytes | None) -> None:
+        for slot in item.generators:
             self._keys[slot] = None if key is None else digest(key, b"generator")
 
     def _block_key(self, block: AbstractBaseBlock) -> bytes:
         known = self._blocks.get(id(block))
         if known is None:
-            known = self._blocks[id(block)] = digest(self._around, block_identity(block))
+            known = self._blocks[id(block)] = block_identity(block, self._around)
         return known
 
 
-def _generators(call: Call) -> tuple[Slot, ...]:
-    return tuple(
-        slot for port, slot in call.arguments if port == "generator" and isinstance(slot, int)
-    )
+def _hashed(block: bytes, signature: bytes, read: Sequence[bytes | None]) -> bytes | None:
+    """Gives the key of a call, or None where one of its inputs has none.
+
+    All parts are of one length, and the signature says how many of them an argument has, so they
+    need no marks between them.
+    """
+    if None in read:
+        return None
+    return digest(b"".join((block, signature, *read)))  # type: ignore[arg-type] # none is None

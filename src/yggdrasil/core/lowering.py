@@ -11,7 +11,7 @@ from typing import Any
 from yggdrasil.core.cycles import strongly_connected
 from yggdrasil.core.draws import check_draws, listed_draws, staged_draws
 from yggdrasil.core.errors import LoopError
-from yggdrasil.core.plan import Call, Loop, Plan, Slot
+from yggdrasil.core.plan import Call, Loop, Plan, Slot, note_frees
 from yggdrasil.core.selection import Selection
 from yggdrasil.core.wiring import FromConstant, FromInput, FromPort, Source, Vertex, Wiring
 
@@ -309,22 +309,19 @@ def _with_frees(items: Iterable[Call | Loop], kept: set[Slot]) -> Iterator[Call 
     for place, item in enumerate(ordered):
         for slot in item.reads():
             last[slot] = place
-        written = item.writes() if isinstance(item, Loop) else {s for _, s in item.results}
-        for slot in written:
-            last.setdefault(slot, place)
-            last[slot] = max(last[slot], place)
+        for slot in item.writes():
+            last[slot] = max(last.get(slot, place), place)
     frees: dict[int, list[Slot]] = defaultdict(list)
     for slot, place in last.items():
         if slot not in kept:
             frees[place].append(slot)
-    read_later = [set(item.reads()) for item in ordered]
     for place, item in enumerate(ordered):
-        here = tuple(sorted(frees[place]))
+        here = tuple(sorted(frees.get(place, ())))
         if isinstance(item, Loop):
-            outside = set().union(*read_later[place + 1 :]) | kept
+            outside = {slot for later in ordered[place + 1 :] for slot in later.reads()} | kept
             yield replace(item, frees=here, body=_free_inside(item, outside))
         else:
-            yield replace(item, frees=here)
+            yield note_frees(item, here)
 
 
 def _free_inside(loop: Loop, needed_after: set[Slot]) -> tuple[Call, ...]:
@@ -335,6 +332,6 @@ def _free_inside(loop: Loop, needed_after: set[Slot]) -> tuple[Call, ...]:
         for _, slot in call.results:
             last.setdefault(slot, place)
     return tuple(
-        replace(call, frees=tuple(sorted(s for s in mine if last.get(s) == place)))
+        note_frees(call, tuple(sorted(s for s in mine if last.get(s) == place)))
         for place, call in enumerate(loop.body)
     )

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from html import escape
 from typing import Any
 
 from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.fingerprint import digest
 from yggdrasil.core.ports import OpSpec
 from yggdrasil.core.wiring import Vertex
 
-__all__ = ["Call", "Guard", "Loop", "Plan"]
+__all__ = ["Call", "Guard", "Loop", "Plan", "note_frees"]
 
 Slot = int
 """A numbered place for a value while the plan runs."""
+
+
+def _worked_out() -> Any:
+    """Declares a field that is worked out once, when the object is made: each run asks for it."""
+    return field(init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +35,10 @@ class Call:
         arguments: For each input that is given: its name and its slot, or slots if it takes many.
         results: For each output: its name and the slot.
         frees: Slots that nothing needs after this call.
+        keeps: The slots of the results, whose values a cache keeps for the call.
+        generators: The slots of its generators.
+        draws: Whether it is given a generator.
+        signature: A hash of the op's name, and of its arguments' names and how many slots each has.
     """
 
     vertex: Vertex
@@ -36,14 +47,47 @@ class Call:
     arguments: tuple[tuple[str, Slot | tuple[Slot, ...]], ...]
     results: tuple[tuple[str, Slot], ...]
     frees: tuple[Slot, ...] = ()
+    keeps: tuple[Slot, ...] = _worked_out()
+    generators: tuple[Slot, ...] = _worked_out()
+    draws: bool = _worked_out()
+    signature: bytes = _worked_out()
+    _reads: tuple[Slot, ...] = _worked_out()
+    _writes: frozenset[Slot] = _worked_out()
 
-    def reads(self) -> Iterator[Slot]:
-        """Gives every slot that the call reads."""
-        for _, slot in self.arguments:
-            if isinstance(slot, tuple):
-                yield from slot
+    def __post_init__(self) -> None:
+        """Works out what follows from arguments and results."""
+        reads: list[Slot] = []
+        counts: list[tuple[str, int]] = []
+        generators: list[Slot] = []
+        draws = False
+        for port, slots in self.arguments:
+            if isinstance(slots, tuple):
+                reads += slots
+                counts.append((port, len(slots)))
             else:
-                yield slot
+                reads.append(slots)
+                counts.append((port, -1))
+            if port == "generator":
+                draws = True
+                generators += [slots] if isinstance(slots, int) else []
+        keeps = tuple([slot for _, slot in self.results])
+        _keep(
+            self,
+            keeps=keeps,
+            generators=tuple(generators),
+            draws=draws,
+            signature=_signature(self.spec.name, tuple(counts)),
+            _reads=tuple(reads),
+            _writes=frozenset(keeps),
+        )
+
+    def reads(self) -> tuple[Slot, ...]:
+        """Gives every slot that the call reads, in the order of its arguments."""
+        return self._reads
+
+    def writes(self) -> frozenset[Slot]:
+        """Gives the slots that the call fills."""
+        return self._writes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +101,9 @@ class Loop:
         state: Slot that the body reads the state from.
         carried: Slot that the body leaves the next state in; after the loop, the last one.
         frees: Slots that nothing needs after the loop.
+        keeps: The slot whose value a cache keeps for the loop: the last state's.
+        generators: The slots of the body's generators, each once.
+        draws: Whether a call of the body is given a generator.
     """
 
     body: tuple[Call, ...]
@@ -65,23 +112,53 @@ class Loop:
     state: Slot
     carried: Slot
     frees: tuple[Slot, ...] = ()
+    keeps: tuple[Slot, ...] = _worked_out()
+    generators: tuple[Slot, ...] = _worked_out()
+    draws: bool = _worked_out()
+    _reads: tuple[Slot, ...] = _worked_out()
+    _writes: frozenset[Slot] = _worked_out()
+
+    def __post_init__(self) -> None:
+        """Works out what follows from the body."""
+        inside = frozenset({slot for call in self.body for slot in call.keeps} | {self.state})
+        outside = [slot for call in self.body for slot in call.reads() if slot not in inside]
+        _keep(
+            self,
+            keeps=(self.carried,),
+            generators=tuple(dict.fromkeys(s for call in self.body for s in call.generators)),
+            draws=any(call.draws for call in self.body),
+            _reads=(self.initial, *outside),
+            _writes=inside,
+        )
 
     @property
     def vertex(self) -> Vertex:
         """The vertex that opens an iteration, by which the loop is known."""
         return Vertex(self.until.vertex.node, "loop")
 
-    def writes(self) -> frozenset[Slot]:
-        """Gives the slots that the body fills."""
-        inside = {slot for call in self.body for _, slot in call.results}
-        return frozenset(inside | {self.state})
-
-    def reads(self) -> Iterator[Slot]:
+    def reads(self) -> tuple[Slot, ...]:
         """Gives the slots that the loop reads from outside."""
-        inside = self.writes()
-        yield self.initial
-        for call in self.body:
-            yield from (slot for slot in call.reads() if slot not in inside)
+        return self._reads
+
+    def writes(self) -> frozenset[Slot]:
+        """Gives the slots that the body fills, and that of the state."""
+        return self._writes
+
+
+def note_frees(call: Call, slots: tuple[Slot, ...]) -> Call:
+    """Notes what a call frees, in a call that was just made and that nobody has seen yet."""
+    _keep(call, frees=slots)
+    return call
+
+
+def _keep(frozen: object, **fields: object) -> None:
+    for name, value in fields.items():
+        object.__setattr__(frozen, name, value)
+
+
+@lru_cache(4096)
+def _signature(op: str, counts: tuple[tuple[str, int], ...]) -> bytes:
+    return digest(repr((op, counts)).encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +188,7 @@ class Guard:
         return self.block.unused_inputs(self.vertex.op, self.known(values)) == self.unused
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """An immutable order of calls and loops from given inputs to wanted outputs.
 
@@ -145,6 +222,16 @@ class Plan:
                 yield from item.body
             else:
                 yield item
+
+    @cached_property
+    def lasting(self) -> tuple[frozenset[Slot], ...]:
+        """For each item the slots that it fills and that are read after it, as outputs too."""
+        needed = set(self.outputs.values())
+        found: list[frozenset[Slot]] = []
+        for item in reversed(self.items):
+            found.append(item.writes() & needed)
+            needed.update(item.reads())
+        return tuple(reversed(found))
 
     def describe(self) -> str:
         """Prints the order of calls, loops indented, with where each input comes from."""

@@ -147,9 +147,11 @@ class Runtime:
             if graph is not self.graph:  # what a stage takes for granted is part of its wiring
                 stamp += [repr(graph.tasks)]
                 stamp += [_mark(name, value) for name, value in graph.defaults.items()]
-            blocks = [node.block for node in graph.nodes.values() if node.block is not None]
-            stamp += [block.components_version for block in blocks]
-            waiting += [block.inner_graph for block in blocks if block.inner_graph is not None]
+            for node in graph.nodes.values():
+                if node.block is not None:
+                    stamp.append(node.block.components_version)
+                    if node.block.inner_graph is not None:
+                        waiting.append(node.block.inner_graph)
         if tuple(stamp) != self._stamp:
             self._stamp = tuple(stamp)
             self._wirings.clear()

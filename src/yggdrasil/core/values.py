@@ -240,7 +240,7 @@ class SolverStateValue:
     @property
     def count(self) -> int:
         """How many evaluations the whole run takes."""
-        return len(self.timesteps)
+        return self.timesteps.size(0)
 
     def with_latents(self, latents: Tensor) -> Self:
         """Gives the same state with other latents, as blending and callbacks do."""

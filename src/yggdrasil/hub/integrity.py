@@ -86,7 +86,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path} is missing. Copy or download the model again.") from error
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is damaged: {error}. Copy or download it again.") from error
     if not isinstance(value, dict):
         raise ModelError(f"{path} should hold a JSON object, not a {type(value).__name__}.")

@@ -99,7 +99,10 @@ class FolderLibrary:
             ModelError: It does not exist, holds no pipeline, or its index names code.
         """
         if root.is_file():
-            raise ModelError(f"{root} is a file: give the folder that it is in, {root.parent}.")
+            raise ModelError(
+                f"{root} is a file: a model is a folder in Diffusers' layout, perhaps the one that "
+                f"it is in, {root.parent}, or one .safetensors file."
+            )
         if not root.is_dir():
             siblings = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
             raise ModelError(

@@ -12,6 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
 from yggdrasil.core.errors import ModelError
+from yggdrasil.hub.mapped import MappedFiles
 
 __all__ = ["LOADING", "REFUSALS", "config_names", "put_right", "refuse_lost", "settle", "told"]
 
@@ -78,7 +79,9 @@ def settle(module: nn.Module) -> nn.Module:
     Weights that are views of a mapped file start at odd addresses, and kernels that align
     differently give other last bits: the same model would differ from itself once it is saved.
     """
+    mapped = MappedFiles.now()
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.device.type == "cpu" and tensor.data_ptr() % _ALIGNMENT:
-            tensor.data = tensor.data.clone()
+            read = mapped.read(tensor)
+            tensor.data = tensor.data.clone() if read is None else read
     return module.eval()

@@ -14,7 +14,20 @@ from yggdrasil.hub.library import GRAPH, INDEX, FolderLibrary
 from yggdrasil.hub.snapshot import Snapshot, open_snapshot
 from yggdrasil.hub.zoo_models import zoo_models
 
-__all__ = ["is_hub_id", "locate", "locate_checkpoint"]
+__all__ = ["is_hub_id", "locate", "locate_checkpoint", "zoo_name"]
+
+
+def zoo_name(model: str) -> str | None:
+    """Gives the name of the zoo's model that is meant, or None.
+
+    Args:
+        model: As for ``locate``; ``shapes`` is ``zoo/shapes`` unless there is a folder of the name.
+    """
+    zoo = zoo_models()
+    if model in zoo:
+        return model
+    short = f"zoo/{model}"
+    return short if short in zoo and not Path(model).is_dir() else None
 
 
 def is_hub_id(model: str) -> bool:
@@ -43,9 +56,9 @@ def locate(
     """Opens a model. Of one on the hub, files are fetched when components are asked for.
 
     Args:
-        model: A zoo name, a folder in Diffusers' layout, a ``.safetensors`` file, the address of
-            such a file on the hub, or a hub id ``organisation/name``, if need be with
-            ``@revision``.
+        model: A zoo name (``zoo/shapes``, in short ``shapes``), a folder in Diffusers' layout, a
+            ``.safetensors`` file, the address of such a file on the hub, or a hub id
+            ``organisation/name``, if need be with ``@revision``.
         revision: A branch, tag or commit on the hub.
         variant: A variant of the weights, such as ``fp16``.
         subfolder: The part of the folder, or of the model on the hub, that holds the pipeline.
@@ -141,10 +154,18 @@ def _is_file(text: str) -> bool:
 
 
 def _folder(text: str, subfolder: str | None) -> Path:
-    zoo = zoo_models()
-    if text.startswith("zoo/") and text not in zoo:
+    zoo, name = zoo_models(), zoo_name(text)
+    if text.startswith("zoo/") and name is None:
         raise ModelError(f"The zoo has no model {text!r}.{nearest(text, zoo)}")
-    return (zoo[text] if text in zoo else Path(text).expanduser()) / _inside(subfolder)
+    folder = Path(text).expanduser() if name is None else zoo[name]
+    if text == folder.name and not folder.exists():  # one word
+        here = [path.name for path in Path().iterdir() if path.is_dir()]
+        short = [each.removeprefix("zoo/") for each in zoo]
+        raise ModelError(
+            f"There is no folder {text!r} and no model of the zoo that is called so. A model of "
+            f"the hub is organisation/name.{nearest(text, [*short, *here], list_others=False)}"
+        )
+    return folder / _inside(subfolder)
 
 
 def _open_remote(

@@ -39,13 +39,9 @@ class _Rule(NamedTuple):
     allowed: frozenset[str] = frozenset()
 
 
-# Of transformers 5.23, modeling_utils.py and integrations/moe.py: those that it brings along.
-_IMPLEMENTATIONS = frozenset(
-    {
-        "eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3",
-        "flash_attention_4", "grouped_mm", "batched_mm",
-    }
-)  # fmt: skip
+# Of transformers 5.23, modeling_utils.py and integrations/moe.py: those that are of PyTorch. Those
+# that are packages (flash_attention_2) it fetches as kernels where the package is not installed.
+_IMPLEMENTATIONS = frozenset({"eager", "sdpa", "flex_attention", "grouped_mm", "batched_mm"})
 
 _RULES = (
     _Rule(

@@ -13,6 +13,8 @@ from yggdrasil.hub.references import ModelReference
 
 __all__ = ["open_reference"]
 
+_SLASHES = ("/", "\\")
+
 
 def open_reference(
     reference: ModelReference, *, base: Path | None = None, allow_download: bool = False
@@ -29,6 +31,15 @@ def open_reference(
     """
     name = _from(base, reference.name)
     config = None if reference.config is None else _from(base, reference.config)
+    try:
+        return _open(name, config, reference, local_files_only=not allow_download)
+    except (OSError, RuntimeError) as error:  # a name too long for the system, or of no user here
+        raise ModelError(f"{name[:80]!r} cannot be the name of a model: {error}"[:200]) from error
+
+
+def _open(
+    name: str, config: str | None, reference: ModelReference, *, local_files_only: bool
+) -> FolderLibrary | CheckpointLibrary:
     remote = is_address(name) or is_hub_id(name) or (config is not None and is_hub_id(config))
     try:
         if is_address(name) or is_checkpoint(name):
@@ -36,17 +47,17 @@ def open_reference(
                 name,
                 config=config,
                 prediction_type=reference.prediction_type,
-                local_files_only=not allow_download,
+                local_files_only=local_files_only,
             )
         return locate(
             name,
             revision=reference.revision if remote else None,
             variant=reference.variant,
             subfolder=reference.subfolder,
-            local_files_only=not allow_download,
+            local_files_only=local_files_only,
         )
     except ModelError as error:
-        if allow_download or not remote:
+        if not local_files_only or not remote:
             raise
         at = "" if reference.revision is None else f" at revision {reference.revision}"
         raise ModelError(
@@ -62,7 +73,7 @@ def _from(base: Path | None, name: str) -> str:
     Raises:
         ModelError: It leads to another machine, out of the hub's cache, or from nowhere.
     """
-    if name.startswith(("//", "\\\\")):
+    if name[:1] in _SLASHES and name[1:2] in _SLASHES:  # Windows takes them mixed
         raise ModelError(f"The model {name!r} lies on another machine; copy it to this one.")
     if not name.startswith("."):
         return name

@@ -25,6 +25,7 @@ from yggdrasil.hub.loading import (
     settle,
     told,
 )
+from yggdrasil.hub.memory import within_memory
 from yggdrasil.hub.named_code import find_named_code, refuse_code_in_folder
 from yggdrasil.hub.needs import component_files
 from yggdrasil.hub.references import ModelReference, reference_to_folder
@@ -280,15 +281,16 @@ class FreshSource:
             dtype: That a model is put in, after its weights were drawn in float32.
 
         Raises:
-            ConfigError: The configuration does not fit the class, or no layer is named as one that
-                is to begin at zero.
+            ConfigError: The configuration does not fit the class or the memory, or no layer is
+                named as one that is to begin at zero.
         """
         self.check(slot)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             try:
-                value = _make(slot.cls, self.values)
-            except REFUSALS as error:
+                with within_memory(slot.cls.__name__):
+                    value = _make(slot.cls, self.values)
+            except (*REFUSALS, ArithmeticError, AttributeError, ImportError) as error:
                 raise ConfigError(
                     f"{slot.cls.__name__} cannot be made from its configuration: {told(error)}"
                 ) from error
@@ -300,10 +302,14 @@ class FreshSource:
         """Checks the names in the configuration without making anything.
 
         Raises:
-            ConfigError: The class knows no such value, which it would pass over in silence, or the
-                value names code.
+            ConfigError: The class knows no such value, which it would pass over in silence, is none
+                that is made from a configuration, or the value names code.
         """
         cls: type = slot.cls
+        if not hasattr(cls, "load_config") and not issubclass(cls, nn.Module):
+            raise ConfigError(
+                f"A {cls.__name__} is not made from a configuration: name a model that holds one."
+            )
         found = find_named_code(self.values)
         if found is not None:
             raise ConfigError(found.refused(f"The configuration of {cls.__name__}"))

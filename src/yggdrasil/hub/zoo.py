@@ -10,9 +10,10 @@ from typing import Any
 from yggdrasil.core.errors import ModelError
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.library import FolderLibrary
+from yggdrasil.hub.locate import zoo_name
 from yggdrasil.hub.zoo_models import zoo_models
 
-__all__ = ["SUGGESTED", "fallback"]
+__all__ = ["SUGGESTED", "fallback", "suggested"]
 
 SUGGESTED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"zoo/shapes": MappingProxyType({"guidance_scale": 2.0})}
@@ -23,6 +24,15 @@ Calls from Python keep the defaults of Diffusers' pipelines, whose numbers they 
 """
 
 _log = logging.getLogger("yggdrasil")
+
+
+def suggested(model: str) -> Mapping[str, Any]:
+    """Gives the arguments with which a model paints best; of models outside the zoo none.
+
+    Args:
+        model: As for ``locate``.
+    """
+    return SUGGESTED.get(zoo_name(model) or "", {})
 
 
 def fallback(template: str) -> FolderLibrary:

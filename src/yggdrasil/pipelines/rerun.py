@@ -99,22 +99,31 @@ def rerun(
             f"{len(result.images)}."
         )
     picture = result.images[about.index]
+    same = pixels_hash(picture) == about.pixels
     return Rerun(
         picture=picture,
-        same=pixels_hash(picture) == about.pixels,
-        differences=tuple(_differences(carried, runner, device=opened.device)),
+        same=same,
+        differences=tuple(_differences(carried, runner, device=opened.device, same=same)),
         result=result,
         index=about.index,
     )
 
 
-def _differences(carried: Carried, runner: Runner, *, device: torch.device | None) -> list[str]:
+def _differences(
+    carried: Carried, runner: Runner, *, device: torch.device | None, same: bool
+) -> list[str]:
     """Says what is not as it was when the picture was made."""
     then = carried.workflow
     now = describe_weights(dict(blocks_of(runner.pipeline.graph)))
     found = [
         f"the weights of {name} are others" for name in _unlike(then.weights, now) if name in now
     ]
+    unknown = sorted(now.keys() - then.weights.keys())
+    if unknown and not same:
+        found.append(
+            f"nothing is known of the weights that {', '.join(unknown)} had: the picture was saved "
+            "when its pipeline was gone"
+        )
     installed = versions()
     found += [
         f"{name} was {then.versions[name]} and is {installed.get(name, 'not installed')}"

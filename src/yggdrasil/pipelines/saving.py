@@ -17,7 +17,7 @@ from yggdrasil.core.serialization import to_yaml
 from yggdrasil.hub.library import Library
 from yggdrasil.pipelines.components import blocks_of
 
-__all__ = ["save_pipeline"]
+__all__ = ["refuse_adapters", "save_pipeline"]
 
 # Components of Diffusers' Stable Diffusion pipelines that a graph need not have.
 _OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")
@@ -40,6 +40,7 @@ def save_pipeline(graph: ComputeGraph, library: Library | None, folder: Path) ->
     held: dict[str, tuple[str, Any]] = {}
     for path, block in blocks_of(graph):
         for name, value in _components(block):
+            refuse_adapters(name, value)
             other = held.setdefault(name, (path, value))
             if other[1] is not value and not _alike(other[1], value):
                 raise InputError(
@@ -59,6 +60,24 @@ def save_pipeline(graph: ComputeGraph, library: Library | None, folder: Path) ->
     (folder / "model_index.json").write_text(f"{json.dumps(index, indent=2)}\n", encoding="utf-8")
     (folder / "graph.yaml").write_text(text, encoding="utf-8")
     return folder
+
+
+def refuse_adapters(name: str, component: Any) -> None:
+    """Refuses a component whose weights are named by the adapters in it: no class loads them.
+
+    Args:
+        name: Of the component.
+        component: What is to be saved.
+
+    Raises:
+        InputError: PEFT has put adapters into it.
+    """
+    adapters = getattr(component, "peft_config", None)
+    if adapters:
+        raise InputError(
+            f"{name!r} carries the adapters {', '.join(map(repr, adapters))}, which a folder does "
+            "not hold: fuse them with its weights, or take them off, and save again."
+        )
 
 
 def _components(block: AbstractBaseBlock) -> Iterator[tuple[str, Any]]:

@@ -69,21 +69,18 @@ class UNet2DConditionBackbone(AbstractBackbone):
             InputError: The sample has not the channels that the UNet reads.
         """
         unet = self.unet
-        if sample.shape[1] != unet.config.in_channels:
-            raise InputError(_wrong_channels(sample.shape[1], unet.config.in_channels))
+        if sample.size(1) != unet.config.in_channels:
+            raise InputError(_wrong_channels(sample.size(1), unet.config.in_channels))
         if residuals:
             raise InputError(f"{self.type_name} takes no residuals of inner modules.")
-        named: dict[str, Any] = {k: v for k, v in conditioning.tensors.items() if k in _PARAMETERS}
-        added = {k: v for k, v in conditioning.tensors.items() if k not in _PARAMETERS}
+        named: dict[str, Any] = dict(conditioning.tensors)
+        added = {name: named.pop(name) for name in conditioning.tensors if name not in _PARAMETERS}
         if added:
             given = model_arguments.pop("added_cond_kwargs", None) or {}
             named["added_cond_kwargs"] = {**added, **given}
-        prediction: Tensor = unet(
-            sample,
-            timestep,
-            **{**named, **conditioning.shared, **model_arguments},
-            return_dict=False,
-        )[0]
+        named.update(conditioning.shared)
+        named.update(model_arguments)
+        prediction: Tensor = unet(sample, timestep, **named, return_dict=False)[0]
         return prediction
 
     def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:

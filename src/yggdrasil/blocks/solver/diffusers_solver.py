@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, ClassVar
+import functools
+import inspect
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
 from yggdrasil.blocks.batching import as_generators
 from yggdrasil.blocks.solver.scheduled import ScheduledSolver, Tick
-from yggdrasil.blocks.solver.shell import Record, Scheduler, noised, read_shell
+from yggdrasil.blocks.solver.shell import Record, Scheduler, noised, read_shell, scales_input
+from yggdrasil.blocks.solver.visits import Visits
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import Generator, Latents, Noise
 from yggdrasil.core.ports import op
 from yggdrasil.core.values import BranchedValue, ModelOutput, SolverState, SolverStateValue
 
 __all__ = ["DiffusersSolver"]
+
+
+class _Manner(NamedTuple):
+    """What is asked of a scheduler's class at every step."""
+
+    scales: bool
+    eta: bool
+    generator: bool
 
 
 class DiffusersSolver(ScheduledSolver):
@@ -27,12 +37,20 @@ class DiffusersSolver(ScheduledSolver):
     Attributes:
         unstored: Attributes of the scheduler that states do not hold, because they cannot be
             copied or stored; each step finds them as a scheduler just made has them, or None.
+        counts_timesteps: Whether ``step`` takes a timestep as a place on the training schedule and
+            nothing else. It is then given as a number, which spares the arithmetic of tensors and,
+            on a GPU, waiting for it.
 
     Raises:
         ConfigError: The scheduler has no such option.
     """
 
     unstored: ClassVar[tuple[str, ...]] = ()
+    counts_timesteps: ClassVar[bool] = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._visits = Visits(numbers=self.counts_timesteps)
 
     @op
     def tick(self, state: SolverState) -> Tick:
@@ -44,14 +62,18 @@ class DiffusersSolver(ScheduledSolver):
         Raises:
             InputError: No step is left.
         """
-        self._check_unfinished(state)
-        timestep = state.timesteps[state.index]
+        timestep = self._visits.at(state).timestep
+        if not self._manner().scales:
+            return Tick(state.latents, timestep, state.index, state.count, state)
         scheduler = self._open(state.internals)
-        sample = state.latents
-        if hasattr(scheduler, "scale_model_input"):
-            sample = scheduler.scale_model_input(sample, timestep)
+        sample = scheduler.scale_model_input(state.latents, timestep)
         # Schedulers find their place in the schedule here, and some warn where it was not done.
-        seen = replace(state, internals=self._close(scheduler))
+        seen = SolverStateValue(
+            latents=state.latents,
+            timesteps=state.timesteps,
+            index=state.index,
+            internals=self._close(scheduler),
+        )
         return Tick(sample, timestep, state.index, state.count, seen)
 
     @op
@@ -78,12 +100,12 @@ class DiffusersSolver(ScheduledSolver):
                 f"The solver was given a prediction for each of the branches "
                 f"{', '.join(model_output.names)}: combine them first, with a guidance block."
             )
-        self._check_unfinished(state)
+        given = self._visits.at(state).given
         scheduler = self._open(state.internals)
         further = self._further(scheduler, state.latents, generator, eta)
         latents = scheduler.step(
             model_output,
-            state.timesteps[state.index],
+            given,
             state.latents,
             **further,
             return_dict=False,
@@ -131,13 +153,16 @@ class DiffusersSolver(ScheduledSolver):
             eta: As ``step`` was given it.
         """
         del scheduler
-        accepts = self._accepts("step")
+        manner = self._manner()
         further: dict[str, Any] = {}
-        if "eta" in accepts:
+        if manner.eta:
             further["eta"] = eta
-        if "generator" in accepts:
-            further["generator"] = as_generators(generator, len(latents))
+        if manner.generator:
+            further["generator"] = as_generators(generator, latents.size(0))
         return further
+
+    def _manner(self) -> _Manner:
+        return _manner_of(type(self))
 
     def _open(self, record: Record) -> Scheduler:
         if self.unstored:
@@ -150,3 +175,12 @@ class DiffusersSolver(ScheduledSolver):
         if not self.unstored:
             return record
         return {name: value for name, value in record.items() if name not in self.unstored}
+
+
+@functools.cache
+def _manner_of(cls: type[DiffusersSolver]) -> _Manner:
+    scheduler = cls.scheduler_class()
+    accepted = inspect.signature(scheduler.step).parameters  # type: ignore[attr-defined] # all have it
+    return _Manner(
+        scales=scales_input(scheduler), eta="eta" in accepted, generator="generator" in accepted
+    )

@@ -14,6 +14,7 @@ from yggdrasil.blocks.batching import GeneratorArgument, as_generators
 from yggdrasil.blocks.solver.sample_states import SampleStates, Way
 from yggdrasil.blocks.solver.scheduled import ScheduledSolver, Tick
 from yggdrasil.blocks.solver.shell import Scheduler
+from yggdrasil.blocks.solver.visits import check_unfinished
 from yggdrasil.core.errors import ConfigError, InputError
 from yggdrasil.core.kinds import Generator, Latents, Noise
 from yggdrasil.core.ports import op
@@ -60,7 +61,7 @@ class NativeSolver(ScheduledSolver):
             InputError: No step is left.
         """
         states = self._own(state)
-        self._check_unfinished(states)
+        check_unfinished(states)
         sample = states.latents
         if _SCALE in states.ways[0].columns:
             sample = (_wide(sample) / states.coefficients()[_SCALE]).to(sample.dtype)
@@ -94,7 +95,7 @@ class NativeSolver(ScheduledSolver):
                 f"{', '.join(model_output.names)}: combine them first, with a guidance block."
             )
         states = self._own(state)
-        self._check_unfinished(states)
+        check_unfinished(states)
         etas = _each(eta, len(states.ways))
         drawing = tuple(
             self.draws(one) and not done for one, done in zip(etas, states.finished, strict=True)

@@ -365,14 +365,7 @@ class ScheduledSolver(AbstractSolver):
         return self.type_name or type(self).__qualname__
 
     def _open(self, record: Record) -> Scheduler:
-        return open_shell(self.scheduler_class(), record, self.written_in_place)
-
-    def _check_unfinished(self, state: SolverStateValue) -> None:
-        if state.index >= state.count:
-            raise InputError(
-                f"The solver's state is after its last step ({state.count} of {state.count}): "
-                "read the result with `finish`, or begin anew with `start`."
-            )
+        return open_shell(_scheduler_class(type(self)), record, self.written_in_place)
 
     def _check_noising(self) -> None:
         cls = self.scheduler_class()
@@ -381,9 +374,6 @@ class ScheduledSolver(AbstractSolver):
                 f"{self._name()} cannot begin with a picture: {cls.__name__} has no add_noise. "
                 "Leave the picture and strength out, or take another solver, such as solver/ddim."
             )
-
-    def _accepts(self, method: str) -> frozenset[str]:
-        return _parameters(self.scheduler_class(), method)
 
     def _prepare(self) -> _Prepared:
         """Builds the scheduler once for each source; twice, harmlessly, where threads meet."""

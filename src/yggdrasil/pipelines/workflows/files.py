@@ -24,6 +24,7 @@ from yggdrasil.hub.library import Library
 from yggdrasil.hub.sources import FolderSource
 from yggdrasil.pipelines.checking import checked
 from yggdrasil.pipelines.components import blocks_of
+from yggdrasil.pipelines.saving import refuse_adapters
 from yggdrasil.pipelines.workflows.describing import (
     Blocks,
     common_placement,
@@ -117,6 +118,11 @@ def read_workflow(path: Path) -> tuple[Workflow, Document]:
         GraphFileError: With file and line, and how to mend it.
     """
     document = read_document(path, what="workflow", begins="workflow: 1")
+    if "workflow" not in document.data:
+        raise document.error(
+            "this is no workflow, which begins with 'workflow: 1'. A graph or a configuration is "
+            "opened with InferencePipeline.from_graph or from_config."
+        )
     return checked(document, Workflow), document
 
 
@@ -198,6 +204,7 @@ def _write_component(folder: Path, slot: Component[Any], component: Any) -> None
             f"The {type(component).__qualname__} in slot {slot.name!r} cannot be written, since it "
             "has no save_pretrained: give the pipeline one from a folder."
         )
+    refuse_adapters(slot.name, component)
     component.save_pretrained(folder / slot.folder)
     path = folder / "model_index.json"
     index: dict[str, Any] = {"_class_name": "DiffusionPipeline"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +18,33 @@ from yggdrasil.core.errors import GraphFileError, InputError, ModelError, neares
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.serialization.document import Document
 from yggdrasil.core.serialization.reading import build_graph
+from yggdrasil.core.serialization.schema import NODE_KEYS
 from yggdrasil.hub.checkpoint import CheckpointLibrary
 from yggdrasil.hub.library import FolderLibrary, Library, OverlaidLibrary
+from yggdrasil.hub.named_code import find_named_code
 from yggdrasil.hub.references import ModelReference
 from yggdrasil.hub.reopening import open_reference
 from yggdrasil.hub.sources import FreshSource
 from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.workflows.schema import ComponentOrigin, Workflow
 from yggdrasil.pipelines.workflows.stores import Store, files_of
-from yggdrasil.pipelines.workflows.values import decode
+from yggdrasil.pipelines.workflows.values import decode, find_device
 
 __all__ = ["Opened", "Opening", "open_workflow"]
 
 _HARMLESS = ("_class_name", "_diffusers_version", "_name_or_path", "_use_default_values")
-_NAMING_CODE = ("_implementation", "auto_map", "kernel_config")
 
 # What constructors raise at values of types that no one would give them.
-_ODDITIES = (TypeError, ValueError, LookupError, AttributeError, ImportError, RecursionError)
+_ODDITIES = (
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    RecursionError,
+)
+_MOST = 10**7  # of such numbers some are lengths of tables; none that is meant is larger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,14 +208,12 @@ def _device_of(workflow: Workflow, opening: Opening, source: str) -> torch.devic
     name = opening.device or workflow.device
     if name is None:
         return None
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # what torch says of devices that are not there
+    device = find_device(name)
+    if device is None:
         raise InputError(
             f"{source} is to run on {name!r}, which this machine does not have. On another device "
             "the last bits differ; to run it there give --device cpu (device='cpu')."
-        ) from error
+        )
     return device
 
 
@@ -220,28 +229,37 @@ def _node(node: Any, models: _Models) -> Any:
     if not isinstance(node, Mapping):
         return node  # building the graph will say what is wrong
     node = dict(node)
+    _check_config({key: each for key, each in node.items() if key not in NODE_KEYS}, "a node")
     if isinstance(node.get("graph"), Mapping):
         node["graph"] = _with_folders(node["graph"], models)
     if isinstance(node.get("pretrained"), str):
         node["pretrained"] = models.place(node["pretrained"])
     if isinstance(node.get("components"), Mapping):
         node["components"] = {
-            slot: models.place(each)
-            if isinstance(each, str)
-            else _safe_config(each, f"component {slot!r}")
+            slot: models.place(each) if isinstance(each, str) else _component(each, slot)
             for slot, each in node["components"].items()
         }
     return node
 
 
-def _safe_config(config: Any, where: str) -> Any:
-    """Refuses values of configurations that name code, which libraries below would fetch and run.
+def _component(told: Any, slot: str) -> Any:
+    if isinstance(told, Mapping):
+        _check_config(told.get("config", told), f"component {slot!r}")
+    return told
 
-    transformers takes ``_attn_implementation: org/name`` for a kernel on the hub.
+
+def _check_config(config: Any, where: str) -> None:
+    """Refuses what libraries below might take for more than numbers and names of their own.
+
+    Some of their names stand for code that they fetch and run, as ``attn_implementation`` does
+    for transformers; and a table of a number of entries fills the memory before anything runs.
 
     Raises:
-        GraphFileError: There is one.
+        GraphFileError: There is a hidden name, one of code, or a huge number.
     """
+    named = find_named_code({"": config})
+    if named is not None:
+        raise GraphFileError(named.refused(where))
     waiting = [config]
     while waiting:
         each = waiting.pop()
@@ -249,14 +267,18 @@ def _safe_config(config: Any, where: str) -> Any:
             waiting += each
         elif isinstance(each, Mapping):
             waiting += each.values()
-            for name in each:
-                hidden = str(name).startswith("_") and name not in _HARMLESS
-                if hidden or str(name).endswith(_NAMING_CODE):
+            for name, value in each.items():
+                if isinstance(value, int | float) and _MOST < abs(value) < math.inf:
+                    raise GraphFileError(
+                        f"{where} has {name!r} in its configuration with a number above "
+                        f"{_MOST:,}, which a file that anyone may have written may not say: take "
+                        "a smaller one."
+                    )
+                if str(name).startswith("_") and name not in _HARMLESS:
                     raise GraphFileError(
                         f"{where} has {name!r} in its configuration, which a file that anyone may "
                         "have written may not say: take it out."
                     )
-    return config
 
 
 def _slot_of(
@@ -283,8 +305,8 @@ def _source_of(
 ) -> ComponentSource:
     slot = block.slots()[name]
     if origin.config is not None:
-        config = _safe_config(origin.config, f"{source}: component {slot.name!r}")
-        return FreshSource(config, origin.seed, origin.zero)
+        _check_config(origin.config, f"{source}: component {slot.name!r}")
+        return FreshSource(origin.config, origin.seed, origin.zero)
     if origin.given is not None:
         if own is None:
             raise ModelError(

@@ -153,6 +153,8 @@ class Origin:
             placement = common_placement(declaration.living(), placement)
         except InputError as error:
             lost["dtype"] = str(error)
+        if torch.is_autocast_enabled("cpu" if placement[0] is None else placement[0].type):
+            lost["autocast"] = "it was on, which no file says; pipe.to(dtype=...) is kept"
         if "seed" not in given and "generator" not in given:
             given["generator"] = RandomState.now(placement[0])
         return cls(
@@ -222,8 +224,8 @@ def _stamp_of(graph: ComputeGraph) -> tuple[object, ...]:
     waiting: list[Any] = [graph]
     while waiting:
         each = waiting.pop()
-        parts += [id(each), each.version, each.name, each.rules, each.draws, repr(each.defaults)]
-        parts += [(name, id(settings)) for name, settings in each.tasks.items()]
+        parts += [id(each), each.version, each.name, each.rules, each.draws]
+        parts += [repr(each.defaults), repr(each.tasks)]  # written to in place, without a trace
         for node in each.nodes.values():
             if node.block is not None:
                 parts.append(node.block.components_version)

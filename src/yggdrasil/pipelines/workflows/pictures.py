@@ -18,12 +18,14 @@ from yggdrasil.pipelines.workflows.schema import Picture, Workflow
 from yggdrasil.pipelines.workflows.stores import INSIDE, PictureStore
 from yggdrasil.pipelines.workflows.values import BROKEN, open_picture
 
-__all__ = ["Carried", "pixels_hash", "read_picture", "write_picture"]
+__all__ = ["SUFFIXES", "Carried", "format_of", "pixels_hash", "read_picture", "write_picture"]
 
 KEY = "yggdrasil"
 _MOST_TEXT = 8 * 2**20
 _EXIF, _COMMENT, _ASCII = 0x8769, 0x9286, b"ASCII\x00\x00\x00"
-_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+"""The formats that pictures are written in, by how a name ends."""
+
 _INSIDE = {"PNG": INSIDE, "WEBP": INSIDE, "JPEG": 0}  # JPEG has room for 64 KB of Exif
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "PNG": {},
@@ -59,6 +61,18 @@ def pixels_hash(image: PIL.Image.Image) -> str:
     return state.hexdigest()
 
 
+def format_of(path: Path) -> str:
+    """Gives the format that a picture's name says, as Pillow calls it.
+
+    Raises:
+        InputError: It says none that pictures are written in.
+    """
+    form = SUFFIXES.get(path.suffix.lower())
+    if form is None:
+        raise InputError(f"{path} names no kind of picture.{nearest(path.suffix, SUFFIXES)}")
+    return form
+
+
 def write_picture(
     path: Path,
     image: PIL.Image.Image,
@@ -79,9 +93,7 @@ def write_picture(
     Raises:
         InputError: The name ends otherwise, or the record is too large for the format.
     """
-    form = _SUFFIXES.get(path.suffix.lower())
-    if form is None:
-        raise InputError(f"{path} names no kind of picture.{nearest(path.suffix, _SUFFIXES)}")
+    form = format_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if workflow is None:
         image.save(path, format=form, **_OPTIONS[form])

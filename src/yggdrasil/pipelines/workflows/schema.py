@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from yggdrasil.hub.references import ModelReference
 
-__all__ = ["ComponentOrigin", "Model", "Picture", "Workflow"]
+__all__ = ["NO_INPUTS", "ComponentOrigin", "Model", "Picture", "Workflow"]
+
+NO_INPUTS = (
+    "self",
+    "return_dict",
+    "observers",
+    "cancelled",
+    "preview",
+    "callback_on_step_end",
+    "callback_on_step_end_tensor_inputs",
+)
+"""What a call takes that is no data: files and command lines do not say it."""
 
 _Folder = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-_Dtype = Annotated[str, Field(pattern=r"^(float16|bfloat16|float32|float64)$")]
+_DTYPES = ("float16", "bfloat16", "float32", "float64")
+_MOST_LEVELS = 100  # what reads it calls itself for each
 
 
 class _Part(BaseModel):
@@ -65,7 +85,7 @@ class ComponentOrigin(_Part):
     folder: _Folder | None = None
     config: dict[str, Any] | None = None
     given: str | None = None
-    seed: int = 0
+    seed: int = Field(default=0, ge=-(2**63), lt=2**64)
     zero: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -122,7 +142,7 @@ class Workflow(_Part):
     model: Model | None = None
     without: tuple[str, ...] = ()
     device: str | None = None
-    dtype: _Dtype | None = None
+    dtype: str | None = None
     inputs: dict[str, Any] = Field(default_factory=dict)
     graph: dict[str, Any] = Field(default_factory=dict)
     components: dict[str, ComponentOrigin] = Field(default_factory=dict)
@@ -134,10 +154,35 @@ class Workflow(_Part):
     lost: dict[str, str] = Field(default_factory=dict)
     picture: Picture | None = None
 
+    @field_validator("dtype")
+    @classmethod
+    def _check_dtype(cls, value: str | None) -> str | None:
+        if value is not None and value not in _DTYPES:
+            raise ValueError(f"weights are in one of {', '.join(_DTYPES)}")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_depth(cls, value: Any) -> Any:
+        level = [value]
+        for _ in range(_MOST_LEVELS):
+            inner = [each for each in level if isinstance(each, Mapping | list)]
+            level = [
+                part
+                for each in inner
+                for part in (each.values() if isinstance(each, Mapping) else each)
+            ]
+        if level:
+            raise ValueError(f"it is nested more than {_MOST_LEVELS} deep")
+        return value
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.graph and "graph" not in self.lost:
             raise ValueError("a workflow wants a 'graph': what graph.to_yaml() writes")
+        for name in self.inputs:
+            if name in NO_INPUTS:
+                raise ValueError(f"{name!r} is no input: it is for the program that makes a call")
         return self
 
     def data(self) -> dict[str, Any]:

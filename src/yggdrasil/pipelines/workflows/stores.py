@@ -97,7 +97,10 @@ class FolderStore:
         if not isinstance(name, str) or not name:
             raise GraphFileError(f"{where}: this names no file: say 'file' or 'data'.")
         root = self._workflow.parent.resolve()
-        path = (root / name).resolve()
+        try:
+            path = (root / name).resolve()
+        except (OSError, ValueError) as error:
+            raise GraphFileError(f"{where}: {name[:80]!r} names no file: {error}.") from error
         # Links are followed before the comparison, so none leads out.
         if not path.is_relative_to(root):
             raise GraphFileError(

@@ -28,6 +28,7 @@ __all__ = [
     "RandomState",
     "decode",
     "encode",
+    "find_device",
     "held",
     "open_file",
     "open_picture",
@@ -36,6 +37,9 @@ __all__ = [
 BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)
 """What Pillow raises at pictures that are damaged."""
 
+_SAME = "$same"  # in a list: the generator at an earlier place
+_WITH_STATE = ("cpu", "cuda")
+_WORDS = 624
 _FORMATS = ("PNG", "JPEG", "WEBP")  # of others Pillow runs programs (EPS) or reads files
 
 
@@ -95,6 +99,16 @@ class RandomState:
                 torch.cuda.set_rng_state(state, device)
 
 
+def find_device(name: object) -> torch.device | None:
+    """Gives a device of this machine, or None where it has no such."""
+    try:
+        device = torch.device(str(name))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ImportError):  # torch's answers where there is none
+        return None
+    return None if device.type == "meta" else device
+
+
 def held(value: Any) -> Any:
     """Copies a value of a call as it is before the run, generators by their states.
 
@@ -103,8 +117,9 @@ def held(value: Any) -> Any:
     """
     if isinstance(value, torch.Generator):
         return GeneratorState.of(value)
-    if isinstance(value, list | tuple):
-        return [held(each) for each in value]
+    if isinstance(value, list | tuple | range):
+        once: dict[int, Any] = {}  # one generator may stand for several pictures
+        return [once.setdefault(id(each), held(each)) for each in value]
     if isinstance(value, Mapping):
         return {key: held(each) for key, each in value.items()}
     return copied(value)
@@ -126,8 +141,14 @@ def encode(value: Any, store: Store, name: str) -> Any:
         return value
     if isinstance(value, np.generic):
         return encode(value.item(), store, name)
-    if isinstance(value, list | tuple):
-        return [encode(each, store, f"{name}-{place}") for place, each in enumerate(value)]
+    if isinstance(value, list | tuple | range):
+        firsts: dict[int, int] = {}
+        return [
+            {_SAME: firsts[id(each)]}
+            if isinstance(each, GeneratorState) and firsts.setdefault(id(each), place) != place
+            else encode(each, store, f"{name}-{place}")
+            for place, each in enumerate(value)
+        ]
     for kind, (mark, encoder) in _ENCODERS.items():
         if isinstance(value, kind):
             return {mark: encoder(value, store, name)}
@@ -155,7 +176,14 @@ def decode(value: Any, store: Store, where: str) -> Any:
         GraphFileError: The data stands for nothing, or what it names is missing or damaged.
     """
     if isinstance(value, list):
-        return [decode(each, store, f"{where}[{place}]") for place, each in enumerate(value)]
+        made: list[Any] = []
+        for place, each in enumerate(value):
+            first = each.get(_SAME) if isinstance(each, Mapping) else None
+            if isinstance(first, int) and 0 <= first < place:
+                made.append(made[first])
+            else:
+                made.append(decode(each, store, f"{where}[{place}]"))
+        return made
     if not isinstance(value, Mapping):
         return value
     marks = [key for key in value if isinstance(key, str) and key.startswith("$")]
@@ -266,25 +294,60 @@ def _unpacked(data: bytes, where: str) -> Tensor:
 
 
 def _load_array(told: Mapping[str, Any], store: Store, where: str) -> np.ndarray[Any, Any]:
-    array: np.ndarray[Any, Any] = _load_tensor(told, store, where).numpy()
+    tensor = _unpacked(store.get(told, where), where)
+    try:
+        array: np.ndarray[Any, Any] = tensor.numpy()
+    except TypeError as error:
+        raise GraphFileError(f"{where}: NumPy has no arrays of {tensor.dtype}.") from error
     return array
 
 
 def _make_generator(told: Mapping[str, Any], store: Store, where: str) -> torch.Generator:
     generator = torch.Generator(_device(told.get("device", "cpu"), where))
     seed = told.get("seed")
+    if seed is None:
+        return _with_state(generator, told.get("state"), store, where)
     try:
-        if seed is not None:
-            return generator.manual_seed(seed)
-        return generator.set_state(decode(told.get("state"), store, f"{where}.state"))
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        return generator.manual_seed(seed)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise GraphFileError(f"{where} is no generator: {error}") from error
 
 
 def _random_state(told: Mapping[str, Any], store: Store, where: str) -> RandomState:
-    return RandomState(
-        {str(_device(d, where)): decode(s, store, f"{where}.{d}") for d, s in told.items()}
-    )
+    states = {}
+    for name, state in told.items():
+        device = _device(name, f"{where}.{name}")
+        if device.type not in _WITH_STATE:
+            raise GraphFileError(f"{where}: no state of {name!r} is kept in files.")
+        made = _with_state(torch.Generator(device), state, store, f"{where}.{name}")
+        states[str(device)] = made.get_state()
+    return RandomState(states)
+
+
+def _with_state(generator: torch.Generator, told: Any, store: Store, where: str) -> torch.Generator:
+    state = decode(told, store, f"{where}.state")
+    try:
+        if generator.device.type == "cpu":
+            _check_place(state)
+        return generator.set_state(state)
+    except (TypeError, ValueError, LookupError, RuntimeError, AttributeError) as error:
+        raise GraphFileError(f"{where} is no generator: {error}") from error
+
+
+def _check_place(state: Tensor) -> None:
+    """Refuses a place in the Mersenne twister's 624 words that no drawing leads to.
+
+    PyTorch does not compare the word to be drawn next with the number of words left, and would
+    read on behind the last one, in memory of others.
+
+    Raises:
+        ValueError: There is such a place.
+    """
+    # at::CPUGeneratorImplStateLegacy: seed (8 bytes), left (4), seeded (4), next (8), words.
+    left = int(state[8:12].clone().view(torch.int32))
+    following = int(state[16:24].clone().view(torch.int64))
+    if left + following != _WORDS + 1 and (left, following) != (1, 0):
+        raise ValueError(f"{left} words are left at word {following} of {_WORDS}")
 
 
 _DECODERS: Mapping[str, Callable[[Mapping[str, Any], Store, str], Any]] = {
@@ -297,12 +360,9 @@ _DECODERS: Mapping[str, Callable[[Mapping[str, Any], Store, str], Any]] = {
 
 
 def _device(name: object, where: str) -> torch.device:
-    try:
-        device = torch.device(str(name))
-    except RuntimeError as error:
-        raise GraphFileError(f"{where}: there is no device {name!r}.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise GraphFileError(f"{where} lies on {device}, and this machine has no CUDA device.")
+    device = find_device(name)
+    if device is None:
+        raise GraphFileError(f"{where} lies on {name!r}, a device that this machine does not have.")
     return device
 
 
