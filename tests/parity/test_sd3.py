@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusion3Img2ImgPipeline, StableDiffusion3InpaintPipeline
+from diffusers import (
+    DEISMultistepScheduler,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+    FlowMatchLCMScheduler,
+    StableDiffusion3Img2ImgPipeline,
+    StableDiffusion3InpaintPipeline,
+    UniPCMultistepScheduler,
+)
 
 from tests.pipelines.conftest import generator, quiet
 from tests.pipelines.pictures import mask, picture
@@ -104,6 +113,28 @@ CELLS = {
         },
     ),
 }  # fmt: skip
+
+
+FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0}
+EULER = FlowMatchEulerDiscreteScheduler
+SCHEDULERS = {
+    "karras": EULER(shift=3.0, use_karras_sigmas=True),
+    "exponential": EULER(shift=3.0, use_exponential_sigmas=True),
+    "beta": EULER(shift=3.0, use_beta_sigmas=True),
+    "terminal": EULER(shift=3.0, shift_terminal=0.1),
+    "linear": EULER(use_dynamic_shifting=True, time_shift_type="linear", base_image_seq_len=4),
+    "heun": FlowMatchHeunDiscreteScheduler(shift=3.0),
+    "dpmpp_2m": DPMSolverMultistepScheduler(**FLOW),
+    # It does not say how far the largest picture is shifted: the pipeline does.
+    "dpmpp_2m shifted": DPMSolverMultistepScheduler(**FLOW, use_dynamic_shifting=True),
+    "deis": DEISMultistepScheduler(**FLOW),
+    "unipc": UniPCMultistepScheduler(**FLOW),
+}
+DRAWING = {
+    "stochastic": EULER(shift=3.0, stochastic_sampling=True),
+    "lcm": FlowMatchLCMScheduler(shift=3.0),
+    "dpmpp_2m_sde": DPMSolverMultistepScheduler(**FLOW, algorithm_type="sde-dpmsolver++"),
+}
 
 
 def drawn(call):
@@ -213,3 +244,34 @@ def test_a_callback_ends_all_guidance(theirs):
     expected = pipe(**drawn(call), output_type="latent").images
     assert (ours(**drawn(call)).latents - expected).abs().max() == 0.0
     assert (ours(**drawn(SKIPPED)).latents - expected).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("cls", [None, IMG2IMG, INPAINT], ids=["noise", "picture", "mask"])
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_schedulers(name, cls):
+    pipe = tiny_sd3("sd3", cls)
+    pipe.scheduler = SCHEDULERS[name]
+    call = {None: {}, IMG2IMG: PICTURE, INPAINT: MASKED}[cls]
+    if cls and not hasattr(pipe.scheduler, "scale_noise"):
+        with pytest.raises(AttributeError, match="has no attribute 'scale_noise'"):
+            pipe(**drawn(call))
+        return
+    ours = quiet(InferencePipeline.from_diffusers(pipe))
+    expected = pipe(**drawn(call), output_type="latent").images
+    assert (ours(**drawn(call)).latents - expected).abs().max() == 0.0
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_schedulers_that_draw(name):
+    # In its loop Diffusers draws from PyTorch's own generator, whichever it is given; here the
+    # generator that is given makes that noise too.
+    pipe = tiny_sd3("sd3")
+    pipe.scheduler = DRAWING[name]
+    ours = quiet(InferencePipeline.from_diffusers(pipe))
+    call = {"prompt": "a cat", **STEPS}
+    torch.manual_seed(4)
+    expected = pipe(**call, output_type="latent").images
+    torch.manual_seed(4)
+    assert (ours(**call).latents - expected).abs().max() == 0.0
+    first, second = (ours(**drawn({})).latents for _ in range(2))
+    assert torch.equal(first, second)

@@ -36,6 +36,7 @@ GIVEN = {
 OTHERWISE_GIVEN = {
     ("solver/consistency", "timesteps"): [39, 20, 5],  # of 40
     ("solver/flow_euler", "sigmas"): [1.0, 0.75, 0.5, 0.25],
+    ("solver/flow_lcm", "sigmas"): [1.0, 0.75, 0.5, 0.25],
     ("solver/unipc", "sigmas"): [1.0, 0.75, 0.5, 0.25],
 }
 
@@ -79,11 +80,17 @@ def test_which_solvers_take_schedules():
         "solver/dpmpp_2s",
         "solver/euler",
         "solver/flow_euler",
+        "solver/flow_lcm",
         "solver/heun",
         "solver/lcm",
         "solver/tcd",
     }
-    assert set(taking("sigmas")) == {"solver/euler", "solver/flow_euler", "solver/unipc"}
+    assert set(taking("sigmas")) == {
+        "solver/euler",
+        "solver/flow_euler",
+        "solver/flow_lcm",
+        "solver/unipc",
+    }
 
 
 def test_a_list_of_sigmas_is_none_for_edm_euler():

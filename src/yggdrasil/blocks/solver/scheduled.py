@@ -162,6 +162,7 @@ class ScheduledSolver(AbstractSolver):
         linear_sigmas: bool = False,  # noqa: FBT001, FBT002 - a port
         mu: float | None = None,
         tokens: TokenCount | None = None,
+        max_shift: float | None = None,
     ) -> SolverState:
         """Makes the first state.
 
@@ -185,6 +186,7 @@ class ScheduledSolver(AbstractSolver):
             linear_sigmas: Whether noise levels fall evenly from 1 unless they are given.
             mu: How far a flow's schedule is shifted; told by ``tokens`` unless given.
             tokens: How many tokens the latents make.
+            max_shift: The shift of the largest picture, for schedulers that do not say it.
 
         Raises:
             InputError: A value cannot be right, or latents and strength do not go together.
@@ -200,6 +202,7 @@ class ScheduledSolver(AbstractSolver):
             linear_sigmas=linear_sigmas,
             mu=mu,
             tokens=tokens,
+            max_shift=max_shift,
         )
         schedule.check(self._name(), self.schedules())
         check_choice("full_strength", full_strength, _FULL_STRENGTH)
