@@ -20,6 +20,7 @@ from tests.pipelines.conftest import generator, quiet
 from tests.pipelines.pictures import mask, picture
 from tests.tiny_sd3 import KINDS, tiny_sd3
 from yggdrasil import InferencePipeline
+from yggdrasil.core.errors import MissingInputError
 
 pytestmark = pytest.mark.parity
 
@@ -275,3 +276,9 @@ def test_schedulers_that_draw(name):
     assert (ours(**call).latents - expected).abs().max() == 0.0
     first, second = (ours(**drawn({})).latents for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_embeddings_of_one_kind_alone_are_too_few(theirs):
+    ours = quiet(InferencePipeline.from_diffusers(theirs("sd3")))
+    with pytest.raises(MissingInputError, match="needs the input 'pooled_prompt_embeds'"):
+        ours(prompt_embeds=torch.zeros(1, 90, 80))

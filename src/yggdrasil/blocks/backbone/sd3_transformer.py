@@ -64,7 +64,8 @@ class SD3TransformerBackbone(AbstractBackbone):
             The prediction, ``b c h w``.
 
         Raises:
-            InputError: The sample has not the channels that the transformer reads.
+            InputError: The sample has not the channels that the transformer reads, or is no whole
+                number of tokens wide and high.
         """
         transformer = self.transformer
         if sample.shape[1] != transformer.config.in_channels:
@@ -72,6 +73,12 @@ class SD3TransformerBackbone(AbstractBackbone):
                 f"The transformer reads {transformer.config.in_channels} channels and was given "
                 f"{sample.shape[1]}: an inpainting one (33) wants mask and masked picture, so give "
                 "`image` and `mask_image`; others read latents alone."
+            )
+        patch = transformer.config.patch_size
+        if sample.shape[-2] % patch or sample.shape[-1] % patch:
+            raise InputError(
+                f"The latents are {sample.shape[-2]} high and {sample.shape[-1]} wide, and a token "
+                f"of the transformer covers {patch} of either: give multiples of {patch}."
             )
         if residuals:
             raise InputError(f"{self.type_name} takes no residuals of inner modules.")
