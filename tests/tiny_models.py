@@ -26,7 +26,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 KINDS = ("sd15", "sd15_inpaint", "sd2", "sd2_inpaint", "lcm")
 """Epsilon with PNDM; nine channels; v-prediction with DDIM; a guidance embedding with LCM."""
 
-_WORDS = ("a", "photo", "of", "cat", "dog", "red", "blue", "ugly", "blurry", "house", "on", "the")
+WORDS = ("a", "photo", "of", "cat", "dog", "red", "blue", "ugly", "blurry", "house", "on", "the")
 
 _BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
@@ -96,16 +96,16 @@ def tiny_unet(**config: Any) -> UNet2DConditionModel:
     )
 
 
-def tiny_vae() -> AutoencoderKL:
+def tiny_vae(**config: Any) -> AutoencoderKL:
     """Makes a VAE of four levels: eight pixels to a latent pixel."""
     return AutoencoderKL(
         block_out_channels=(8, 8, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
-        latent_channels=4,
         norm_num_groups=4,
         sample_size=64,
+        **{"latent_channels": 4, **config},
     )
 
 
@@ -131,7 +131,7 @@ def tiny_clip_tokenizer(pad_token: str = "<|endoftext|>") -> CLIPTokenizer:
     letters = _byte_letters()
     vocab = [*letters, *(f"{letter}</w>" for letter in letters)]
     merges: list[tuple[str, str]] = []
-    for word in _WORDS:
+    for word in WORDS:
         parts = [*word[:-1], f"{word[-1]}</w>"]
         while len(parts) > 1:
             merges.append((parts[0], parts[1]))

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from yggdrasil.core.errors import InputError
+from yggdrasil.core.registry import make_block
 from yggdrasil.core.roles import AbstractBackbone
 from yggdrasil.core.values import (
+    AsideValue,
     BackboneSpecValue,
     BranchedConditioningValue,
     BranchedValue,
@@ -23,6 +25,7 @@ class Recorder(AbstractBackbone):
         self.joins_branches = joins_branches
         self.asked: list[tuple[str | None, int]] = []
         self.timesteps: list[list[int] | int] = []
+        self.arguments: list[dict[str, object]] = []
         self.branch: str | None = None
 
     def describe_input(self):
@@ -31,6 +34,7 @@ class Recorder(AbstractBackbone):
     def evaluate(self, sample, timestep, conditioning, residuals, model_arguments):
         self.asked.append((self.branch, len(sample)))
         self.timesteps.append(timestep.tolist())
+        self.arguments.append(model_arguments)
         return sample * conditioning.tensors["scale"][:, None, None, None]
 
     @contextlib.contextmanager
@@ -76,6 +80,48 @@ def test_further_channels_are_the_same_for_every_branch(joins):
     sample = BranchedValue(BRANCHES.names, (torch.ones(2, 1, 1, 1),) * 2)
     answer = backbone.predict(sample, torch.tensor(1), BRANCHES, torch.full((2, 1, 1, 1), 7.0))
     assert answer["positive"][0].flatten().tolist() == [3.0, 21.0]
+
+
+ASIDE = BranchedConditioningValue.of(
+    {"negative": conditioned(2.0), "positive": conditioned(3.0), "skipped": conditioned(3.0)},
+    {"skipped": AsideValue(arguments={"skip": [1]}, window=(0.0, 0.5))},
+)
+
+
+@pytest.mark.parametrize(
+    ("joins", "asked"),
+    [
+        (True, [(None, 4), ("skipped", 2)]),
+        (False, [("negative", 2), ("positive", 2), ("skipped", 2)]),
+    ],
+)
+def test_a_branch_with_arguments_of_its_own_is_evaluated_by_itself(joins, asked):
+    backbone = Recorder(joins_branches=joins)
+    sample = BranchedValue(ASIDE.names, (torch.ones(2, 1, 1, 1),) * 3)
+    answer = backbone.predict(sample, torch.tensor(1), ASIDE, model_arguments={"all": 1})
+    assert answer["skipped"].flatten().tolist() == [3.0, 3.0]
+    assert backbone.asked == asked
+    assert backbone.arguments[-1] == {"all": 1, "skip": [1]}
+    assert all(each == {"all": 1} for each in backbone.arguments[:-1])
+
+
+@pytest.mark.parametrize(("index", "count"), [(0, 2), (1, 3), (2, 2)])
+def test_a_branch_takes_part_in_its_window_of_steps(index, count):
+    sample = make_block("guidance/cfg").expand(torch.ones(2, 1, 1, 1), ASIDE, index, 4)
+    assert len(sample.names) == count
+    answer = Recorder(joins_branches=True).predict(sample, torch.tensor(1), ASIDE)
+    assert answer.names == sample.names
+
+
+def test_a_part_of_a_batch_is_joined_for_itself():
+    early = BranchedConditioningValue.of(
+        {"negative": conditioned(2.0), "positive": conditioned(3.0)},
+        {"negative": AsideValue(window=(-1.0, 0.5))},
+    )
+    sample = make_block("guidance/cfg").expand(torch.ones(2, 1, 1, 1), early, 3, 4)
+    backbone = Recorder(joins_branches=True)
+    assert backbone.predict(sample, torch.tensor(1), early)["positive"].flatten().tolist() == [3, 3]
+    assert backbone.asked == [(None, 2)]
 
 
 def test_a_plain_sample_takes_one_branch():

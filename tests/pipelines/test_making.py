@@ -59,6 +59,12 @@ def loaded(monkeypatch):
 # -- templates -------------------------------------------------------------------------------------
 
 
+def test_a_template_refuses_a_model_of_another_family(tiny_folder):
+    message = "is a StableDiffusionPipeline, a model for the template 'sd15', and not for 'sd3'"
+    with pytest.raises(ModelError, match=message):
+        InferencePipeline.from_template("sd3", pretrained=tiny_folder("sd15"))
+
+
 def test_a_template_without_weights_takes_the_model_in_the_box_and_says_so(zoo, caplog):
     with caplog.at_level(logging.WARNING, "yggdrasil"):
         pipe = quiet(InferencePipeline.from_template("sd15"))

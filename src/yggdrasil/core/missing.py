@@ -49,7 +49,8 @@ def explain_missing(
             continue
         where = f"{vertex}.{lacking.port.name} ({' or '.join(map(str, lacking.port.kinds))})"
         way = " <- ".join(map(str, trail))
-        onward = list(_onward(lacking))
+        # Where an op has got some of what it needs, it is the one that was meant.
+        onward = sorted(_onward(lacking), key=lambda each: -_given_to(wiring, given, each))
         asked = _input_name(lacking)
         if asked is not None and not onward:
             return (
@@ -83,6 +84,15 @@ def _lacking(
         ):
             return candidates
     return None
+
+
+def _given_to(wiring: Wiring, given: Container[str], vertex: Vertex) -> int:
+    """Counts the required inputs of a vertex that the caller gives."""
+    return sum(
+        any(isinstance(s, FromInput) and s.name in given for choice in each.choices for s in choice)
+        for each in wiring.inputs[vertex].values()
+        if each.port.required
+    )
 
 
 def _input_name(candidates: Candidates) -> str | None:

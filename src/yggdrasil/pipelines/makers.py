@@ -15,7 +15,7 @@ from yggdrasil.core.errors import MissingInputError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
 from yggdrasil.core.templates import resolve_template
-from yggdrasil.hub.families import template_for
+from yggdrasil.hub.families import check_family, template_for
 from yggdrasil.hub.library import Library, ObjectLibrary
 from yggdrasil.hub.locate import locate, locate_checkpoint
 from yggdrasil.hub.zoo import fallback
@@ -80,12 +80,15 @@ class PipelineMakers(ABC):
 
         Raises:
             RegistryError: There is no such template or solver.
-            ModelError: The model is not there, or its files are missing or damaged.
+            ModelError: The model is not there, of another family, or its files are missing or
+                damaged.
         """
         graph, task = resolve_template(name)
         dtype = one_dtype(dtype, options)
         given = sort_options(options, cls.__init__)
         model = locate(pretrained, **given.where) if pretrained is not None else fallback(name)
+        if model.graph_file is None:  # a pipeline that was saved may be of any graph
+            check_family(graph.name, model.pipeline_class(), model.describe())
         return cls._open(graph, task, model, solver, dtype, given)
 
     @classmethod

@@ -158,3 +158,18 @@ def test_gradients_reach_both_halves():
     codec = block(vae)
     codec.decode(codec.sample(codec.encode(pictures(1)))).sum().backward()
     assert all(parameter.grad is not None for parameter in vae.parameters())
+
+
+@torch.no_grad()
+def test_latents_are_scaled_for_a_caller_who_encoded():
+    raw = torch.randn(1, 4, 8, 8, generator=seeds(1)[0])
+    assert torch.equal(block(shifted()).scale(raw), (raw - 0.25) * 1.5)
+
+
+@torch.no_grad()
+def test_a_shift_may_be_left_in_when_decoding():
+    vae = shifted()
+    latents = torch.randn(1, 4, 8, 8, generator=seeds(1)[0])
+    left = block(vae).decode(latents, shifted=False)
+    assert torch.equal(left, vae.decode(latents / 1.5, return_dict=False)[0])
+    assert not torch.equal(left, block(vae).decode(latents))

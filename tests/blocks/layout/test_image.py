@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -73,3 +75,32 @@ def test_accepted_sizes():
     LAYOUT.check_inputs("shape", {"height": None, "width": 520})
     with pytest.raises(InputError, match="multiple of 16"):
         make_block("layout/image", multiple=16).check_inputs("shape", {"width": 520})
+
+
+def test_pictures_are_brought_to_the_size_of_the_run_where_a_family_resizes():
+    resizing = make_block("layout/image", resizes=True)
+    assert resizing.size(CODEC, BACKBONE) == (64, 128)
+    assert resizing.size(CODEC, BACKBONE, height=80) == (80, 128)
+    assert not resizing.declines("size", {})
+    assert LAYOUT.declines("size", {})
+
+
+def test_tokens():
+    patched = replace(BACKBONE, patch=2)
+    assert LAYOUT.tokens(torch.zeros(1, 4, 8, 12), patched) == 4 * 6
+    assert LAYOUT.declines("tokens", {"backbone": BACKBONE})
+    assert not LAYOUT.declines("tokens", {"backbone": patched})
+
+
+def test_sizes_are_multiples_of_what_a_token_covers():
+    known = {"codec": CODEC, "backbone": replace(BACKBONE, patch=2), "height": 72}
+    LAYOUT.check_inputs("shape", known)
+    with pytest.raises(InputError, match="a multiple of 16 pixels"):
+        make_block("layout/image", multiple=None).check_inputs("shape", known)
+
+
+def test_sizes_without_positions_are_refused():
+    known = {"codec": CODEC, "backbone": replace(BACKBONE, largest=(24, 12))}
+    LAYOUT.check_inputs("shape", {**known, "height": 192, "width": 96})
+    with pytest.raises(InputError, match="positions for 96 pixels at most; give width=96 or less"):
+        LAYOUT.check_inputs("shape", {**known, "width": 104})

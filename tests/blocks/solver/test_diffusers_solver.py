@@ -38,6 +38,7 @@ DRAWING = {
     "solver/dpmpp_2m_sde",
     "solver/dpmpp_sde",
     "solver/euler_a",
+    "solver/flow_lcm",
     "solver/lcm",
     "solver/sa",
 }
@@ -233,7 +234,7 @@ def test_no_tensor_of_a_record_is_written_to(name):
 def test_a_record_holds_plain_values_only(name):
     """What has a state of its own would be shared by all states of a run."""
     solver = make_block(name)
-    plain = (torch.Tensor, np.ndarray, int, float, str, bool, type(None))
+    plain = (torch.Tensor, torch.Size, np.ndarray, int, float, str, bool, type(None))
     for state in run(solver, solver.start(draw(0, 1, 4, 8, 8), num_inference_steps=5)):
         for key, value in state.internals.items():
             if key != "_internal_dict":

@@ -36,6 +36,7 @@ GIVEN = {
 OTHERWISE_GIVEN = {
     ("solver/consistency", "timesteps"): [39, 20, 5],  # of 40
     ("solver/flow_euler", "sigmas"): [1.0, 0.75, 0.5, 0.25],
+    ("solver/flow_lcm", "sigmas"): [1.0, 0.75, 0.5, 0.25],
     ("solver/unipc", "sigmas"): [1.0, 0.75, 0.5, 0.25],
 }
 
@@ -79,11 +80,17 @@ def test_which_solvers_take_schedules():
         "solver/dpmpp_2s",
         "solver/euler",
         "solver/flow_euler",
+        "solver/flow_lcm",
         "solver/heun",
         "solver/lcm",
         "solver/tcd",
     }
-    assert set(taking("sigmas")) == {"solver/euler", "solver/flow_euler", "solver/unipc"}
+    assert set(taking("sigmas")) == {
+        "solver/euler",
+        "solver/flow_euler",
+        "solver/flow_lcm",
+        "solver/unipc",
+    }
 
 
 def test_a_list_of_sigmas_is_none_for_edm_euler():
@@ -194,3 +201,32 @@ def test_some_schedulers_cannot_begin_with_a_picture(name):
     noise = draw(0, 1, 4, 8, 8)
     with pytest.raises(InputError, match=message):
         solver.start(noise, noise, num_inference_steps=4, strength=0.5)
+
+
+def test_given_latents_may_be_what_is_begun_with():
+    solver = make_block("solver/flow_euler", shift=3.0)
+    given = draw(0, 1, 4, 8, 8)
+    call = {"num_inference_steps": 4, "strength": 0.5, "given_latents": "sample"}
+    state = solver.start(given, **call)
+    assert torch.equal(state.latents, given)
+    assert state.count == 2
+    assert solver.unused_inputs("start", {**call, "noise": given}) == {"init_latents"}
+    assert solver.unused_inputs("start", call) == set()
+    with pytest.raises(InputError, match="given_latents is 'picture'"):
+        solver.check_inputs("start", {**call, "given_latents": "picture"})
+
+
+def test_what_has_nothing_to_shift_refuses_mu():
+    with pytest.raises(InputError, match="solver/euler has no schedule to shift: leave mu out"):
+        make_block("solver/euler").check_inputs("start", {"mu": 0.5})
+
+
+def test_a_family_says_the_largest_shift_where_the_scheduler_does_not():
+    solver = make_block(
+        "solver/dpmpp_2m", use_dynamic_shifting=True, use_flow_sigmas=True,
+        prediction_type="flow_prediction",
+    )  # fmt: skip
+    noise, call = draw(0, 1, 4, 8, 8), {"num_inference_steps": 3, "tokens": 4096}
+    said = [solver.start(noise, max_shift=each, **call).timesteps for each in (1.15, 1.16, None)]
+    assert not torch.equal(said[0], said[1])
+    assert torch.equal(said[0], said[2])

@@ -19,11 +19,15 @@ UNTRAINED = {
     "solver/edm_euler",
     "solver/ipndm",
 }
-PRESERVING = sorted(set(NAMES) - UNTRAINED - {"solver/flow_euler"})
+PRESERVING = sorted(
+    set(NAMES) - UNTRAINED - {"solver/flow_euler", "solver/flow_heun", "solver/flow_lcm"}
+)
 FLOWING = [
     ("solver/dpmpp_2m", {"prediction_type": "flow_prediction", "use_flow_sigmas": True}),
     ("solver/flow_euler", {}),
     ("solver/flow_euler", {"shift": 3.0}),
+    ("solver/flow_heun", {}),
+    ("solver/flow_lcm", {}),
     ("solver/unipc", {"prediction_type": "flow_prediction", "use_flow_sigmas": True}),
 ]
 

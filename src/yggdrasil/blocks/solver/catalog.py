@@ -82,6 +82,8 @@ _ENTRIES = (
     Entry("euler", "EulerDiscreteScheduler"),
     Entry("euler_a", "EulerAncestralDiscreteScheduler"),
     Entry("flow_euler", "FlowMatchEulerDiscreteScheduler", particulars={"form": FlowForm}),
+    Entry("flow_heun", "FlowMatchHeunDiscreteScheduler", particulars={"form": FlowForm}),
+    Entry("flow_lcm", "FlowMatchLCMScheduler", particulars={"form": FlowForm}),
     Entry("heun", "HeunDiscreteScheduler"),
     Entry(
         "ipndm",

@@ -20,8 +20,6 @@ NOT_DRIVEN: Mapping[str, str] = MappingProxyType(
         "DiscreteDDIMScheduler": _TOKENS,
         "EntropyBoundScheduler": _TOKENS,
         "FlowMapEulerDiscreteScheduler": _FLOW,
-        "FlowMatchHeunDiscreteScheduler": _FLOW,
-        "FlowMatchLCMScheduler": _FLOW,
         "HeliosDMDScheduler": _FLOW,
         "HeliosScheduler": _FLOW,
         "KarrasVeScheduler": "it evaluates the model twice a step, at noise levels of its own",

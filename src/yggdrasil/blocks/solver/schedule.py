@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yggdrasil.blocks.checks import check_count, check_range
+from yggdrasil.blocks.checks import check_count, check_finite, check_range
 from yggdrasil.blocks.solver.shell import Scheduler
 from yggdrasil.blocks.solver.shift import shift_of
 from yggdrasil.core.errors import InputError
@@ -37,6 +37,7 @@ class Schedule:
             has them.
         mu: How far a flow's schedule is shifted, for schedulers that are told.
         tokens: How many tokens the latents make, which says the shift where ``mu`` does not.
+        max_shift: The shift of the largest picture, for schedulers that do not say it.
     """
 
     num_inference_steps: int | None
@@ -50,6 +51,7 @@ class Schedule:
     linear_sigmas: bool = False
     mu: float | None = None
     tokens: int | None = None
+    max_shift: float | None = None
 
     def check(self, name: str, accepts: frozenset[str]) -> None:
         """Refuses what cannot be, as far as it is seen without the scheduler.
@@ -74,6 +76,13 @@ class Schedule:
                 )
             if not len(custom):
                 raise InputError(f"{word} is empty: give at least one, or leave it out.")
+        if self.mu is not None:
+            check_finite("mu", self.mu)
+            if "mu" not in accepts:
+                raise InputError(
+                    f"{name} has no schedule to shift: leave mu out, or take a solver that has, "
+                    "such as solver/flow_euler."
+                )
         if self.timesteps is None and self.sigmas is None:
             check_count("num_inference_steps", self.num_inference_steps)
         if self.strength is not None:
@@ -154,7 +163,7 @@ class Schedule:
             return {"mu": self.mu}
         if not scheduler.config.get("use_dynamic_shifting"):
             return {}
-        return {"mu": shift_of(scheduler.config, self.tokens)}
+        return {"mu": shift_of(scheduler.config, self.tokens, self.max_shift)}
 
     def _set_steps(self, scheduler: Scheduler, device: torch.device) -> int:
         """Gives how many steps the whole schedule has, as Diffusers counts them."""

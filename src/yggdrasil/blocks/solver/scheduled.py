@@ -45,6 +45,7 @@ __all__ = ["ScheduledSolver", "Tick"]
 
 _STEPS = 50
 _FULL_STRENGTH = ("noised", "noise")
+_GIVEN = ("noise", "sample")
 
 
 class Tick(NamedTuple):
@@ -154,12 +155,14 @@ class ScheduledSolver(AbstractSolver):
         sigmas: list[float] | None = None,
         strength: float | None = None,
         full_strength: Literal["noised", "noise"] = "noised",
+        given_latents: Literal["noise", "sample"] = "noise",
         end: float | None = None,
         begin_index: int | None = None,
         whole_steps: bool = True,  # noqa: FBT001, FBT002 - a port
         linear_sigmas: bool = False,  # noqa: FBT001, FBT002 - a port
         mu: float | None = None,
         tokens: TokenCount | None = None,
+        max_shift: float | None = None,
     ) -> SolverState:
         """Makes the first state.
 
@@ -173,6 +176,8 @@ class ScheduledSolver(AbstractSolver):
                 noise and runs all of it.
             full_strength: What strength 1 begins with: ``noised`` latents, or nothing but
                 ``noise``, scaled, as inpainting does, which then needs no latents.
+            given_latents: What latents are that a caller gives in the place of noise: ``noise``,
+                or the ``sample`` to begin with as it is, wherever strength says.
             end: Where in training's schedule to end, 0 (noise) to 1, for another model to go on.
             begin_index: What a scheduler that counts its steps is told to begin at; some find
                 another place where a schedule visits a timestep twice.
@@ -181,6 +186,7 @@ class ScheduledSolver(AbstractSolver):
             linear_sigmas: Whether noise levels fall evenly from 1 unless they are given.
             mu: How far a flow's schedule is shifted; told by ``tokens`` unless given.
             tokens: How many tokens the latents make.
+            max_shift: The shift of the largest picture, for schedulers that do not say it.
 
         Raises:
             InputError: A value cannot be right, or latents and strength do not go together.
@@ -196,9 +202,11 @@ class ScheduledSolver(AbstractSolver):
             linear_sigmas=linear_sigmas,
             mu=mu,
             tokens=tokens,
+            max_shift=max_shift,
         )
         schedule.check(self._name(), self.schedules())
         check_choice("full_strength", full_strength, _FULL_STRENGTH)
+        check_choice("given_latents", given_latents, _GIVEN)
         scheduler = self._open(self._prepare().record)
         visited = schedule.set_on(scheduler, noise.device)
         from_noise = full_strength == "noise" and (strength == 1.0 or init_latents is None)
@@ -210,6 +218,8 @@ class ScheduledSolver(AbstractSolver):
         if strength is None or from_noise:
             # Flow begins with the noise as it is, and its schedulers do not say so.
             latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
+        elif init_latents is None and given_latents == "sample":
+            latents = noise
         elif init_latents is None:
             raise InputError(
                 f"strength is {strength}, and there are no init_latents to begin from: give the "
@@ -315,6 +325,8 @@ class ScheduledSolver(AbstractSolver):
             return
         if "full_strength" in known:
             check_choice("full_strength", known["full_strength"], _FULL_STRENGTH)
+        if "given_latents" in known:
+            check_choice("given_latents", known["given_latents"], _GIVEN)
         schedule = Schedule(
             num_inference_steps=known.get("num_inference_steps", _STEPS),
             timesteps=known.get("timesteps"),
@@ -340,9 +352,10 @@ class ScheduledSolver(AbstractSolver):
             known: Values of its inputs that are known; noise is where the caller gives it.
         """
         from_noise = known.get("strength") == 1.0 or "noise" in known
-        if op == "start" and known.get("full_strength") == "noise" and from_noise:
-            return frozenset({"init_latents"})
-        return frozenset()
+        unread = (known.get("full_strength") == "noise" and from_noise) or (
+            known.get("given_latents") == "sample" and "noise" in known
+        )
+        return frozenset({"init_latents"} if op == "start" and unread else ())
 
     def weights_version(self) -> tuple[Any, ...]:
         """Gives the scheduler's configuration: it is what the numbers depend on."""
