@@ -134,7 +134,9 @@ class AbstractBackbone(AbstractBaseBlock):
         if not isinstance(conditioning, BranchedConditioningValue):
             raise TypeError("a branched sample needs a conditioning for each of its branches")
         outputs: dict[str, Tensor] = {}
-        together = tuple(name for name in sample.names if name in conditioning.alike)
+        together = sample.names
+        if together != conditioning.alike:
+            together = tuple(name for name in together if name in conditioning.alike)
         if self.joins_branches and together:
             count = len(together)
             wide = None if channels is None else torch.cat([channels] * count)
