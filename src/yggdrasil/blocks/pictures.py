@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor
 
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.values import BackboneSpecValue, CodecSpecValue
 
-__all__ = ["are_latents", "default_size"]
+__all__ = ["PictureSize", "are_latents", "default_size"]
+
+
+class PictureSize(NamedTuple):
+    """Height and width of a picture in pixels."""
+
+    height: int
+    width: int
 
 
 def are_latents(image: Tensor, codec: CodecSpecValue) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar, final
 
 import torch
@@ -66,10 +67,12 @@ class AbstractBackbone(AbstractBaseBlock):
     Attributes:
         joins_branches: Whether the family evaluates a step's branches as one batch (Stable
             Diffusion) or one after the other (FLUX with true guidance); last bits depend on it.
+        channel_axis: Of the sample, along which further channels are joined.
     """
 
     role: ClassVar[str] = "backbone"
     joins_branches: bool = True
+    channel_axis: ClassVar[int] = 1
 
     @op(fact=True)
     def spec(self) -> BackboneSpec:
@@ -99,8 +102,9 @@ class AbstractBackbone(AbstractBaseBlock):
                     for name, part in zip(conditioning.names, conditioning.parts, strict=True)
                 }
             )
-        if self.joins_branches:
-            _ = conditioning.joined  # here, outside the loop, and refused here where it cannot be
+        if not self.joins_branches:
+            return replace(conditioning, apart=True)
+        _ = conditioning.joined  # here, outside the loop, and refused here where it cannot be
         return conditioning
 
     @op
@@ -131,13 +135,14 @@ class AbstractBackbone(AbstractBaseBlock):
                 if isinstance(conditioning, BranchedConditioningValue)
                 else conditioning
             )
-            return self.evaluate(_widen(sample, channels), timestep, single, residuals, extra)
+            wide_one = self._widen(sample, channels)
+            return self.evaluate(wide_one, timestep, single, residuals, extra)
         if not isinstance(conditioning, BranchedConditioningValue):
             raise TypeError("a branched sample needs a conditioning for each of its branches")
         if self.joins_branches:
             count = len(sample.names)
             wide = None if channels is None else torch.cat([channels] * count)
-            joined = _widen(torch.cat(sample.tensors), wide)
+            joined = self._widen(torch.cat(sample.tensors), wide)
             # A timestep for each sample is one for each sample of each branch.
             timestep = timestep.repeat(count) if timestep.ndim else timestep
             output = self.evaluate(joined, timestep, conditioning.joined, residuals, extra)
@@ -147,7 +152,7 @@ class AbstractBackbone(AbstractBaseBlock):
             sample.names, sample.tensors, conditioning.parts, strict=True
         ):
             with self.cache_context(name):
-                wide_sample = _widen(tensor, channels)
+                wide_sample = self._widen(tensor, channels)
                 outputs.append(self.evaluate(wide_sample, timestep, part, residuals, extra))
         return BranchedValue(sample.names, tuple(outputs))
 
@@ -182,9 +187,10 @@ class AbstractBackbone(AbstractBaseBlock):
         del branch
         return contextlib.nullcontext()
 
-
-def _widen(sample: Tensor, channels: Tensor | None) -> Tensor:
-    return sample if channels is None else torch.cat([sample, channels], dim=1)
+    def _widen(self, sample: Tensor, channels: Tensor | None) -> Tensor:
+        if channels is None:
+            return sample
+        return torch.cat([sample, channels], dim=self.channel_axis)
 
 
 class AbstractCodec(AbstractBaseBlock):

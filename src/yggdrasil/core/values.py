@@ -111,10 +111,12 @@ class BranchedConditioningValue:
     Attributes:
         names: The branches, in the order in which the family batches them.
         parts: One conditioning for each branch.
+        apart: Whether the family evaluates one after the other, so that they are never one batch.
     """
 
     names: tuple[str, ...]
     parts: tuple[ConditioningValue, ...]
+    apart: bool = False
 
     @classmethod
     def of(cls, branches: Mapping[str, ConditioningValue]) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from diffusers.image_processor import VaeImageProcessor
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from yggdrasil.blocks.batching import repeat_to
 from yggdrasil.blocks.checks import check_count, check_multiple
-from yggdrasil.blocks.pictures import are_latents, default_size
+from yggdrasil.blocks.pictures import PictureSize, are_latents, default_size
 from yggdrasil.blocks.processor.kinds import CropRegion, LatentMask
 from yggdrasil.blocks.processor.vae_image import preprocess, require_pil
 from yggdrasil.core.errors import InputError
@@ -22,14 +22,7 @@ from yggdrasil.core.registry import register_block
 from yggdrasil.core.roles import AbstractProcessor
 from yggdrasil.core.values import BackboneSpec, CodecSpec, LatentShape
 
-__all__ = ["InpaintMask", "PictureSize"]
-
-
-class PictureSize(NamedTuple):
-    """Height and width of a picture in pixels."""
-
-    height: int
-    width: int
+__all__ = ["InpaintMask"]
 
 
 @register_block("processor/inpaint_mask")

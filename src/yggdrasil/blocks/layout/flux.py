@@ -1,0 +1,234 @@
+"""Latents as tokens, as FLUX packs them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from yggdrasil.blocks.checks import check_count
+from yggdrasil.blocks.pictures import PictureSize, default_size
+from yggdrasil.blocks.processor.kinds import LatentMask
+from yggdrasil.core.kinds import Latents, Noise, TokenCount
+from yggdrasil.core.ports import op
+from yggdrasil.core.registry import register_block
+from yggdrasil.core.roles import AbstractLayout
+from yggdrasil.core.values import (
+    BackboneSpec,
+    CodecSpec,
+    Conditioning,
+    Extras,
+    ExtrasValue,
+    LatentShape,
+    LatentShapeValue,
+)
+
+__all__ = ["FluxLayout"]
+
+_log = logging.getLogger(__name__)
+
+
+@register_block("layout/flux")
+class FluxLayout(AbstractLayout):
+    """Squares of latent pixels as tokens, row by row; between loop and codec they are unpacked.
+
+    Args:
+        side: Of a square, in latent pixels.
+
+    Source:
+        ``FluxPipeline`` of Diffusers: ``_pack_latents`` and ``_prepare_latent_image_ids``.
+    """
+
+    def __init__(self, side: int = 2) -> None:
+        check_count("side", side)
+        self.side = side
+
+    @op
+    def size(
+        self,
+        codec: CodecSpec,
+        backbone: BackboneSpec,
+        height: int | None = None,
+        width: int | None = None,
+    ) -> PictureSize:
+        """Gives the size that a run works at: whole squares.
+
+        Args:
+            codec: Gives the scale.
+            backbone: Gives the size it was trained at.
+            height: In pixels, in the place of the backbone's.
+            width: In pixels, in the place of the backbone's.
+        """
+        rows, columns = default_size(codec, backbone)
+        step = self.side * codec.scale
+        height, width = height or rows, width or columns
+        return PictureSize(height // step * step, width // step * step)
+
+    @op
+    def shape(
+        self, conditioning: Conditioning, codec: CodecSpec, height: int, width: int
+    ) -> LatentShape:
+        """Gives the shape that the noise of a run must have before it is packed.
+
+        Args:
+            conditioning: Gives batch, dtype and device.
+            codec: Gives channels and scale.
+            height: Of the picture, in pixels.
+            width: Of the picture, in pixels.
+        """
+        return LatentShapeValue(
+            shape=(conditioning.batch, codec.channels, height // codec.scale, width // codec.scale),
+            dtype=conditioning.dtype,
+            device=conditioning.device,
+        )
+
+    @op
+    def match(self, latents: Latents) -> LatentShape:
+        """Gives the shape of latents that are there, for noise to be added to them.
+
+        Args:
+            latents: ``b c h w``.
+        """
+        return LatentShapeValue(
+            shape=tuple(latents.shape), dtype=latents.dtype, device=latents.device
+        )
+
+    @op
+    def batch(self, conditioning: Conditioning) -> int:
+        """Gives how many samples a run makes, for what must be repeated to fit.
+
+        Args:
+            conditioning: Of the run.
+        """
+        return conditioning.batch
+
+    @op
+    def tokens(self, shape: LatentShape) -> TokenCount:
+        """Gives how many tokens a picture's latents make.
+
+        Args:
+            shape: Of the latents before they are packed.
+        """
+        height, width = shape.shape[-2:]
+        return (height // self.side) * (width // self.side)
+
+    @op
+    def positions(
+        self, shape: LatentShape, conditioning: Conditioning, reference: Latents | None = None
+    ) -> Extras:
+        """Gives where tokens are: those of the text at the origin, of the picture on a grid.
+
+        Args:
+            shape: Of the latents before they are packed.
+            conditioning: With the states of the text.
+            reference: Latents ``b c h w`` of a picture that the model reads too; its tokens come
+                after the others, on a grid of its own.
+        """
+        text = conditioning.tensors["encoder_hidden_states"].shape[1]
+        grids = [self._grid(0, shape.shape)]
+        tensors = {}
+        if reference is not None:
+            grids.append(self._grid(1, reference.shape))
+            tensors["reference"] = self._packed(reference)
+        like = {"device": shape.device, "dtype": shape.dtype}
+        return ExtrasValue(
+            tensors=tensors,
+            shared={
+                "txt_ids": torch.zeros(text, 3).to(**like),
+                "img_ids": torch.cat(grids).to(**like),
+            },
+        )
+
+    @op
+    def pack_noise(self, noise: Noise) -> Noise:
+        """Packs noise.
+
+        Args:
+            noise: ``b c h w``.
+
+        Returns:
+            ``b tokens c``, the channels of a token those of its square, row by row in each.
+        """
+        return self._packed(noise)
+
+    @op
+    def pack(self, latents: Latents) -> Latents:
+        """Packs a codec's latents.
+
+        Args:
+            latents: ``b c h w``.
+
+        Returns:
+            ``b tokens c``.
+        """
+        return self._packed(latents)
+
+    @op
+    def pack_mask(self, mask: LatentMask, codec: CodecSpec) -> LatentMask:
+        """Packs a mask as many times as latents have channels.
+
+        Args:
+            mask: ``b 1 h w``.
+            codec: Says how many.
+
+        Returns:
+            ``b tokens c``.
+        """
+        return self._packed(mask.repeat(1, codec.channels, 1, 1))
+
+    @op
+    def unpack(self, latents: Latents, shape: LatentShape) -> Latents:
+        """Gives packed latents their height and width back, for the codec.
+
+        Args:
+            latents: ``b tokens c``.
+            shape: Of the latents before they were packed.
+
+        Returns:
+            ``b c h w``.
+        """
+        height, width = shape.shape[-2:]
+        squares = latents.unflatten(1, (height // self.side, width // self.side))
+        squares = squares.unflatten(3, (-1, self.side, self.side))
+        return squares.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+    def check_inputs(self, op: str, known: Mapping[str, Any]) -> None:
+        """Refuses sizes that are none, and warns of those that will be made smaller.
+
+        Args:
+            op: The op that will be run.
+            known: Values of its inputs that are known.
+
+        Raises:
+            InputError: Height or width is no positive number.
+        """
+        if op != "size":
+            return
+        codec = known.get("codec")
+        step = self.side * (codec.scale if codec is not None else 1)
+        for name in ("height", "width"):
+            value = known.get(name)
+            if value is None:
+                continue
+            check_count(name, value, least=step)
+            if value % step:
+                _log.warning(
+                    "%s is %d, no multiple of %d pixels: the picture is made with %d.",
+                    name, value, step, value // step * step,
+                )  # fmt: skip
+
+    def _packed(self, tensor: Tensor) -> Tensor:
+        squares = tensor.unflatten(3, (-1, self.side)).unflatten(2, (-1, self.side))
+        return squares.permute(0, 2, 4, 1, 3, 5).flatten(3, 5).flatten(1, 2)
+
+    def _grid(self, number: int, shape: tuple[int, ...]) -> Tensor:
+        """Gives picture, row and column of each token, ``tokens 3``."""
+        rows, columns = shape[-2] // self.side, shape[-1] // self.side
+        ids = torch.zeros(rows, columns, 3)
+        ids[..., 0] = number
+        ids[..., 1] += torch.arange(rows)[:, None]
+        ids[..., 2] += torch.arange(columns)[None, :]
+        return ids.reshape(rows * columns, 3)
