@@ -26,7 +26,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 KINDS = ("sd15", "sd15_inpaint", "sd2", "sd2_inpaint", "lcm")
 """Epsilon with PNDM; nine channels; v-prediction with DDIM; a guidance embedding with LCM."""
 
-_WORDS = ("a", "photo", "of", "cat", "dog", "red", "blue", "ugly", "blurry", "house", "on", "the")
+WORDS = ("a", "photo", "of", "cat", "dog", "red", "blue", "ugly", "blurry", "house", "on", "the")
 
 _BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
@@ -131,7 +131,7 @@ def tiny_clip_tokenizer(pad_token: str = "<|endoftext|>") -> CLIPTokenizer:
     letters = _byte_letters()
     vocab = [*letters, *(f"{letter}</w>" for letter in letters)]
     merges: list[tuple[str, str]] = []
-    for word in _WORDS:
+    for word in WORDS:
         parts = [*word[:-1], f"{word[-1]}</w>"]
         while len(parts) > 1:
             merges.append((parts[0], parts[1]))

@@ -1,4 +1,4 @@
-"""Prompts as CLIP's tokens."""
+"""Prompts as the tokens of a text encoder."""
 
 from __future__ import annotations
 
@@ -39,21 +39,25 @@ def as_texts(name: str, prompts: object) -> list[str]:
     return list(texts)
 
 
-def tokenize(tokenizer: Any, texts: list[str]) -> tuple[Tensor, Tensor]:
+def tokenize(
+    tokenizer: Any, texts: list[str], tokens: int | None = None, reader: str = "CLIP"
+) -> tuple[Tensor, Tensor]:
     """Gives ids and attention mask, ``b tokens``, and says so when a prompt was too long.
 
     Args:
-        tokenizer: CLIP's.
+        tokenizer: Any of transformers.
         texts: The prompts.
+        tokens: How many to give; as many as the tokenizer says, unless given.
+        reader: What reads them, for that remark.
     """
     texts = spell_out(tokenizer, texts)
-    longest = tokenizer.model_max_length
+    longest = tokens or tokenizer.model_max_length
     inputs = pad_tokens(tokenizer, texts, longest)
     ids = inputs["input_ids"]
     whole = tokenizer(texts, padding="longest", return_tensors="pt")["input_ids"]
     if whole.shape[-1] >= ids.shape[-1] and not torch.equal(ids, whole):
         lost = tokenizer.batch_decode(whole[:, longest - 1 : -1])
-        _log.warning("CLIP reads %d tokens; this was cut off the prompt: %s", longest, lost)
+        _log.warning("%s reads %d tokens; this was cut off the prompt: %s", reader, longest, lost)
     return ids, inputs["attention_mask"]
 
 
