@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -101,6 +102,18 @@ class FluxTransformerBackbone(AbstractBackbone):
             return_dict=False,
         )[0]
         return prediction if reference is None else prediction[:, :tokens]
+
+    def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
+        """Says that further channels are not read by a transformer that reads latents alone.
+
+        Args:
+            op: The op that will be run.
+            known: Values of its inputs that are known.
+        """
+        config = with_defaults(FluxTransformer2DModel, self.component_config("transformer"))
+        if op == "predict" and config["in_channels"] == (config["out_channels"] or config["in_channels"]):
+            return frozenset({"channels"})
+        return frozenset()
 
     def cache_context(self, branch: str) -> contextlib.AbstractContextManager[None]:
         """Names the branch to the model's caching hooks as Diffusers' pipelines name it."""

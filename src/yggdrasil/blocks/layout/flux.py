@@ -12,7 +12,7 @@ from torch import Tensor
 from yggdrasil.blocks.checks import check_count
 from yggdrasil.blocks.pictures import PictureSize, default_size
 from yggdrasil.blocks.processor.kinds import LatentMask
-from yggdrasil.core.kinds import Latents, Noise, TokenCount
+from yggdrasil.core.kinds import Channels, Latents, Noise, TokenCount
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.roles import AbstractLayout
@@ -155,6 +155,18 @@ class FluxLayout(AbstractLayout):
         return self._packed(noise)
 
     @op
+    def pack_start(self, noise: Noise) -> Latents:
+        """Packs noise of the caller's, for a run to begin with it whatever its strength.
+
+        Args:
+            noise: ``b c h w``.
+
+        Returns:
+            ``b tokens c``.
+        """
+        return self._packed(noise)
+
+    @op
     def pack(self, latents: Latents) -> Latents:
         """Packs a codec's latents.
 
@@ -178,6 +190,18 @@ class FluxLayout(AbstractLayout):
             ``b tokens c``.
         """
         return self._packed(mask.repeat(1, codec.channels, 1, 1))
+
+    @op
+    def pack_channels(self, channels: Channels) -> Channels:
+        """Packs what the model reads beside the latents.
+
+        Args:
+            channels: ``b c h w``.
+
+        Returns:
+            ``b tokens c``.
+        """
+        return self._packed(channels)
 
     @op
     def unpack(self, latents: Latents, shape: LatentShape) -> Latents:

@@ -160,6 +160,7 @@ class ScheduledSolver(AbstractSolver):
         linear_sigmas: bool = False,  # noqa: FBT001, FBT002 - a port
         mu: float | None = None,
         tokens: TokenCount | None = None,
+        given: Latents | None = None,
     ) -> SolverState:
         """Makes the first state.
 
@@ -181,6 +182,7 @@ class ScheduledSolver(AbstractSolver):
             linear_sigmas: Whether noise levels fall evenly from 1 unless they are given.
             mu: How far a flow's schedule is shifted; told by ``tokens`` unless given.
             tokens: How many tokens the latents make.
+            given: Latents to begin with as they are, wherever the schedule begins.
 
         Raises:
             InputError: A value cannot be right, or latents and strength do not go together.
@@ -207,7 +209,9 @@ class ScheduledSolver(AbstractSolver):
                 "init_latents are given without a strength: give strength, from 0 (keep them) to "
                 "1 (noise them fully), such as strength=0.8."
             )
-        if strength is None or from_noise:
+        if given is not None:
+            latents = given.to(device=noise.device, dtype=noise.dtype)
+        elif strength is None or from_noise:
             # Flow begins with the noise as it is, and its schedulers do not say so.
             latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
         elif init_latents is None:
@@ -339,6 +343,8 @@ class ScheduledSolver(AbstractSolver):
             op: The op that will be run.
             known: Values of its inputs that are known; noise is where the caller gives it.
         """
+        if op == "start" and known.get("given") is not None:
+            return frozenset({"init_latents"})
         from_noise = known.get("strength") == 1.0 or "noise" in known
         if op == "start" and known.get("full_strength") == "noise" and from_noise:
             return frozenset({"init_latents"})
