@@ -57,6 +57,13 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("codec.encode.image", ("processor/vae_image.preprocess", "$pixels")),
     Rule("codec.sample.posterior", ("self.encode",)),
     Rule("codec.sample.batch", ("layout.batch",)),
+    # Pictures that the model reads beside the one that it makes.
+    Rule("processor/reference_image.preprocess.pictures", ("$reference_image",)),
+    Rule("processor/reference_image.preprocess.codec", ("codec.spec",)),
+    Rule("reference_codec.encode.image", ("processor/reference_image.preprocess",)),
+    Rule("reference_codec.mode.posterior", ("self.encode",)),
+    Rule("reference_codec.mode.batch", ("layout.batch",)),
+    Rule("layout.positions.reference", ("reference_codec.mode",)),
     # Masks.
     Rule("processor/inpaint_mask.size.mask_image", ("$mask",)),
     Rule("processor/inpaint_mask.size.codec", ("codec.spec",)),

@@ -53,6 +53,7 @@ class FluxLayout(AbstractLayout):
         backbone: BackboneSpec,
         height: int | None = None,
         width: int | None = None,
+        max_area: int | None = None,
     ) -> PictureSize:
         """Gives the size that a run works at: whole squares.
 
@@ -61,10 +62,14 @@ class FluxLayout(AbstractLayout):
             backbone: Gives the size it was trained at.
             height: In pixels, in the place of the backbone's.
             width: In pixels, in the place of the backbone's.
+            max_area: How many pixels the picture is to have; height and width then say its shape.
         """
         rows, columns = default_size(codec, backbone)
         step = self.side * codec.scale
         height, width = height or rows, width or columns
+        if max_area is not None:
+            ratio = width / height
+            height, width = round((max_area / ratio) ** 0.5), round((max_area * ratio) ** 0.5)
         return PictureSize(height // step * step, width // step * step)
 
     @op
@@ -233,12 +238,14 @@ class FluxLayout(AbstractLayout):
             return
         codec = known.get("codec")
         step = self.side * (codec.scale if codec is not None else 1)
+        if known.get("max_area") is not None:
+            check_count("max_area", known["max_area"], least=step * step)
         for name in ("height", "width"):
             value = known.get(name)
             if value is None:
                 continue
             check_count(name, value, least=step)
-            if value % step:
+            if value % step and known.get("max_area") is None:
                 _log.warning(
                     "%s is %d, no multiple of %d pixels: the picture is made with %d.",
                     name, value, step, value // step * step,
