@@ -64,6 +64,14 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("reference_codec.mode.posterior", ("self.encode",)),
     Rule("reference_codec.mode.batch", ("layout.batch",)),
     Rule("layout.positions.reference", ("reference_codec.mode",)),
+    Rule("processor/control_image.preprocess.pictures", ("$control_image",)),
+    Rule("processor/control_image.preprocess.codec", ("codec.spec",)),
+    Rule("processor/control_image.preprocess.height", ("layout.size.height", "$height")),
+    Rule("processor/control_image.preprocess.width", ("layout.size.width", "$width")),
+    Rule("processor/control_image.preprocess.batch", ("layout.batch",)),
+    Rule("control_codec.encode.image", ("processor/control_image.preprocess",)),
+    Rule("control_codec.sample.posterior", ("self.encode",)),
+    Rule("layout.pack_control.latents", ("control_codec.sample",)),
     # Masks.
     Rule("processor/inpaint_mask.size.mask_image", ("$mask",)),
     Rule("processor/inpaint_mask.size.codec", ("codec.spec",)),
@@ -99,7 +107,12 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("processor/fill_channels.join.codec", ("codec.spec",)),
     Rule(
         "backbone.predict.channels",
-        ("$channels", "layout.pack_channels", "processor/inpaint_channels.join"),
+        (
+            "$channels",
+            "layout.pack_control",
+            "layout.pack_channels",
+            "processor/inpaint_channels.join",
+        ),
     ),
     # Shapes and noise.
     Rule("layout.shape.conditioning", ("conditioner.adopt", "conditioner.encode")),
@@ -205,6 +218,7 @@ ROLE_RULES: tuple[Rule, ...] = (
 SPLICES: tuple[Splice, ...] = (Splice(kind="solver_state", after="solver.step"),)
 
 DRAWS: tuple[str, ...] = (
+    "control_codec.sample",
     "codec.sample",
     "source.sample",
     "timesteps.sample",

@@ -65,12 +65,7 @@ class FluxLayout(AbstractLayout):
             max_area: How many pixels the picture is to have; height and width then say its shape.
         """
         rows, columns = default_size(codec, backbone)
-        step = self.side * codec.scale
-        height, width = height or rows, width or columns
-        if max_area is not None:
-            ratio = width / height
-            height, width = round((max_area / ratio) ** 0.5), round((max_area * ratio) ** 0.5)
-        return PictureSize(height // step * step, width // step * step)
+        return self._whole(codec.scale, height or rows, width or columns, max_area)
 
     @op
     def shape(
@@ -209,6 +204,18 @@ class FluxLayout(AbstractLayout):
         return self._packed(channels)
 
     @op
+    def pack_control(self, latents: Latents) -> Channels:
+        """Packs the latents of a picture that the model is controlled by.
+
+        Args:
+            latents: ``b c h w``.
+
+        Returns:
+            ``b tokens c``.
+        """
+        return self._packed(latents)
+
+    @op
     def unpack(self, latents: Latents, shape: LatentShape) -> Latents:
         """Gives packed latents their height and width back, for the codec.
 
@@ -237,19 +244,28 @@ class FluxLayout(AbstractLayout):
         if op != "size":
             return
         codec = known.get("codec")
-        step = self.side * (codec.scale if codec is not None else 1)
-        if known.get("max_area") is not None:
-            check_count("max_area", known["max_area"], least=step * step)
-        for name in ("height", "width"):
-            value = known.get(name)
-            if value is None:
-                continue
-            check_count(name, value, least=step)
-            if value % step and known.get("max_area") is None:
+        scale = codec.scale if codec is not None else 1
+        step = self.side * scale
+        least = {"height": step, "width": step, "max_area": step * step}
+        given = {name: known[name] for name in least if known.get(name) is not None}
+        for name, value in given.items():
+            check_count(name, value, least=least[name])
+        if "height" in given and "width" in given:
+            wanted = PictureSize(given["height"], given["width"])
+            made = self._whole(scale, *wanted, given.get("max_area"))
+            if made != wanted:
                 _log.warning(
-                    "%s is %d, no multiple of %d pixels: the picture is made with %d.",
-                    name, value, step, value // step * step,
+                    "The picture is made %d pixels high and %d wide in the place of %d and %d: "
+                    "both are multiples of %d.", *made, *wanted, step,
                 )  # fmt: skip
+
+    def _whole(self, scale: int, height: int, width: int, area: int | None) -> PictureSize:
+        """Gives the nearest smaller size in whole squares, or one of an area and a shape."""
+        step = self.side * scale
+        if area is not None:
+            shape = width / height
+            height, width = round((area / shape) ** 0.5), round((area * shape) ** 0.5)
+        return PictureSize(height // step * step, width // step * step)
 
     def _packed(self, tensor: Tensor) -> Tensor:
         squares = tensor.unflatten(3, (-1, self.side)).unflatten(2, (-1, self.side))
