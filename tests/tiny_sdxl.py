@@ -27,13 +27,21 @@ _CLASSES = {
 _TIME, _PROJECTED = 8, 24
 
 
-def tiny_sdxl(kind: str = "sdxl", cls: type | None = None, seed: int = 0, **settings: Any) -> Any:
+def tiny_sdxl(
+    kind: str = "sdxl",
+    cls: type | None = None,
+    seed: int = 0,
+    *,
+    unet: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Any:
     """Makes a Diffusers pipeline; pictures are 64 pixels wide and high.
 
     Args:
         kind: One of ``KINDS``.
         cls: The pipeline's class; that of the kind unless given.
         seed: Of the weights.
+        unet: Of its configuration.
         settings: Of the whole pipeline.
     """
     logging.getLogger("diffusers").setLevel(logging.ERROR)
@@ -60,6 +68,7 @@ def tiny_sdxl(kind: str = "sdxl", cls: type | None = None, seed: int = 0, **sett
             addition_time_embed_dim=_TIME,
             projection_class_embeddings_input_dim=(5 if refines else 6) * _TIME + _PROJECTED,
             norm_num_groups=8,
+            **(unet or {}),
         ),
     }
     for number, model in enumerate(models.values()):

@@ -138,3 +138,11 @@ def test_aliases_in_a_circle_are_no_endless_search():
     graph = ComputeGraph().add_node("a", use="b").add_node("b", use="a")
     with pytest.raises(GraphError, match="in a circle: a -> b -> a"):
         graph.block("a")
+
+
+def test_a_graph_whose_aliases_lead_nowhere_can_be_shown():
+    graph = ComputeGraph("g").add_node("a", use="b").add_node("b", use="a.run")
+    graph.add_node("c", use="later").add_node("d", use="e").add_node("e", Add())
+    assert repr(graph) == (
+        "ComputeGraph('g', {a: use b, b: use a.run, c: use later, d: block, e: block})"
+    )

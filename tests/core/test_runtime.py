@@ -20,11 +20,11 @@ from yggdrasil.core.runtime import Runtime
 
 def test_a_chain_of_thousands_is_planned_in_moments():
     graph = chain(*(Add() for _ in range(5000)))
-    started = time.perf_counter()
+    started = time.process_time()  # of the machine's other work nothing is counted
     plain, cached = Runtime(graph), Runtime(graph, ValueCache())
     for runtime in (plain, cached, cached):
         assert runtime.run({"n0.x": one(1)}, ["n4999.run"])["n4999.run"].item() == 5001
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_plan_is_kept_until_the_graph_is_edited():

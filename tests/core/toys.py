@@ -235,7 +235,7 @@ class Counted:
     def __init__(self) -> None:
         self.loads = 0
 
-    def load(self, slot: Component[Any]) -> object:
+    def load(self, slot: Component[Any], dtype: torch.dtype | None = None) -> object:
         self.loads += 1
         return slot.cls()
 

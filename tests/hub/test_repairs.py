@@ -78,7 +78,7 @@ def test_the_index_says_which_class_a_scheduler_is_of(early, said):
 
 
 def test_custom_pipelines_are_read_as_they_are(early):
-    folder = early("DDIMScheduler", ["pipeline", "Custom"])
+    folder = early("DDIMScheduler", "CustomPipeline")
     pipe = InferencePipeline.from_template("sd15", pretrained=folder)
     assert pipe.graph.block("unet").component_config("unet")["in_channels"] == 4
 

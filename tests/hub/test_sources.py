@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from typing import ClassVar
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from tests.tiny_models import tiny_unet, tiny_vae
+from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import ConfigError, ModelError
 from yggdrasil.hub.sources import FolderSource, FreshSource
@@ -55,6 +57,37 @@ def test_models_come_in_float32_in_evaluation_mode_and_aligned(tiny_folder, whic
 def test_files_in_half_precision_are_loaded_in_float32(tiny_folder, tmp_path, which):
     FolderSource(tiny_folder("sd15")).load(which).half().save_pretrained(tmp_path / which.folder)
     assert FolderSource(tmp_path).load(which).dtype == torch.float32
+
+
+@pytest.mark.parametrize("which", [UNET, VAE, TEXT])
+def test_weights_are_loaded_in_the_dtype_asked_for(tiny_folder, which):
+    whole = FolderSource(tiny_folder("sd15")).load(which).state_dict()
+    half = FolderSource(tiny_folder("sd15")).load(which, torch.bfloat16).state_dict()
+    for name, value in whole.items():
+        expected = value.bfloat16() if value.is_floating_point() else value
+        assert torch.equal(half[name], expected), name
+
+
+class Keeping(UNet2DConditionModel):
+    """A UNet that is not what it should be with its last layer in half precision."""
+
+    _keep_in_fp32_modules: ClassVar = ["conv_out"]
+
+
+class Painter(AbstractBaseBlock):
+    """A block on such a UNet."""
+
+    unet = Component(Keeping)
+
+
+def test_what_a_class_keeps_in_float32_stays_so(tiny_folder):
+    block = Painter().load_from(unet=FolderSource(tiny_folder("sd15")))
+    block.place(None, torch.float16)
+    expected = Keeping.from_pretrained(tiny_folder("sd15") / "unet", torch_dtype=torch.float16)
+    dtypes = {name: each.dtype for name, each in expected.named_parameters()}
+    assert {name: each.dtype for name, each in block.unet.named_parameters()} == dtypes
+    assert dtypes["conv_out.weight"] == torch.float32
+    assert dtypes["conv_in.weight"] == torch.float16
 
 
 def test_tokenizers_are_loaded_as_well(tiny_folder):
@@ -125,6 +158,12 @@ def test_fresh_weights_depend_on_the_seed_alone(values):
     assert all(torch.equal(first[name], second[name]) for name in first)
     other = FreshSource(values, seed=4).load(UNET).state_dict()
     assert not torch.equal(first["conv_in.weight"], other["conv_in.weight"])
+
+
+def test_fresh_weights_are_the_same_in_every_dtype(values):
+    whole = FreshSource(values, seed=3).load(UNET).state_dict()
+    half = FreshSource(values, seed=3).load(UNET, torch.bfloat16).state_dict()
+    assert all(torch.equal(half[name], whole[name].bfloat16()) for name in whole)
 
 
 def test_the_global_random_state_is_left_alone(values):

@@ -48,9 +48,9 @@ def loaded(monkeypatch):
     names = []
     load = sources.FolderSource._load
 
-    def remember(self, slot):
+    def remember(self, slot, dtype):
         names.append(slot.name)
-        return load(self, slot)
+        return load(self, slot, dtype)
 
     monkeypatch.setattr(sources.FolderSource, "_load", remember)
     return names
@@ -223,11 +223,8 @@ def test_a_damaged_folder_is_refused_before_anything_is_loaded(copy, loaded, cas
     assert loaded == []
 
 
-def test_a_component_that_the_index_leaves_out_is_missed_when_it_is_needed(copy, loaded):
-    index = json.loads((copy / "model_index.json").read_text())
-    index["unet"] = [None, None]
-    (copy / "model_index.json").write_text(json.dumps(index))
-    pipe = InferencePipeline.from_pretrained(copy)
+def test_a_component_that_the_caller_leaves_out_is_missed_when_it_is_needed(tiny_folder, loaded):
+    pipe = InferencePipeline.from_pretrained(tiny_folder("sd15"), unet=None)
     with pytest.raises(NotLoadedError, match="UNet2DConditionBackbone has no 'unet'"):
         pipe("a cat")
     assert loaded == []
@@ -447,6 +444,45 @@ def test_loaded_components_are_moved_and_a_new_node_follows(tiny_folder):
     pipe.to("cpu", torch.float64)
     pipe.graph.replace_node("unet", "backbone/unet2d_condition")
     assert {each.dtype for each in pipe.modules().values()} == {torch.float64}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"dtype": torch.bfloat16},
+        {"torch_dtype": torch.bfloat16},
+        {"dtype": torch.bfloat16, "torch_dtype": torch.bfloat16},
+    ],
+)
+def test_a_dtype_goes_by_both_of_its_names(tiny_folder, given):
+    folder = tiny_folder("sd15")
+    for pipe in (
+        InferencePipeline.from_pretrained(folder, **given),
+        InferencePipeline.from_template("sd15", pretrained=folder, **given),
+    ):
+        assert {each.dtype for each in pipe.modules().values()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"dtype": torch.float16, "torch_dtype": torch.bfloat16},
+         r"dtype is torch\.float16 and torch_dtype, its older name, torch\.bfloat16: give one\."),
+        ({"torch_dtype": "flaot16"}, r"torch_dtype is 'flaot16', .*mean 'float16' or .*Give"),
+        ({"dtype": torch.int8}, r"dtype is torch\.int8, which is no dtype of weights"),
+    ],
+)  # fmt: skip
+def test_what_is_no_dtype_is_refused_before_the_model_is_opened(given, message):
+    with pytest.raises(ConfigError, match=message):
+        InferencePipeline.from_pretrained("org/never-asked", **given)
+
+
+def test_an_edit_leaves_what_a_class_keeps_in_float32(tiny_folder):
+    pipe = InferencePipeline.from_pretrained(tiny_folder("sd15"), dtype=torch.bfloat16)
+    last = pipe.modules()["unet"].conv_out.float()
+    pipe.graph.replace_node("solver", "solver/euler")
+    pipe.plan("a cat")
+    assert last.weight.dtype == torch.float32
 
 
 def test_a_device_leaves_the_dtype_of_before(tiny_folder):

@@ -26,8 +26,14 @@ T = TypeVar("T")
 class ComponentSource(Protocol):
     """Somewhere a component can be had from: a folder, a hub, a configuration, an object."""
 
-    def load(self, slot: Component[Any]) -> object:
-        """Gives the component; expensive, called once, on the first touch."""
+    def load(self, slot: Component[Any], dtype: torch.dtype | None = None) -> object:
+        """Gives the component; expensive, called once, on the first touch.
+
+        Args:
+            slot: Where it is wanted.
+            dtype: That a model will be put in, so that a source need not load it in a wider one
+                first; the source's own if None.
+        """
         ...
 
     def config(self, slot: Component[Any]) -> Mapping[str, Any]:
@@ -45,7 +51,7 @@ class Given:
 
     value: Any
 
-    def load(self, slot: Component[Any]) -> object:
+    def load(self, slot: Component[Any], dtype: torch.dtype | None = None) -> object:
         """Gives the object itself: nothing is copied."""
         return self.value
 
@@ -146,11 +152,14 @@ class Component(Generic[T]):
                     f"load them from. Give the node `pretrained=...`, or call "
                     f"block.give({self.name}=...)."
                 )
+            device, dtype = block.placement or (None, None)
             with torch.inference_mode(mode=False):
-                value = source.load(block.slots()[self.name])
+                value = source.load(block.slots()[self.name], dtype)
             # Modules become submodules, so that to(), parameters() and state_dict() find them.
             setattr(block, self.name, value)
-        if isinstance(value, nn.Module) and block.placement is not None:
-            device, dtype = block.placement
-            value.to(device=device, dtype=dtype)
+        if isinstance(value, nn.Module):
+            # What Diffusers and transformers call the parts of a class that they load in float32,
+            # whatever the rest is loaded in: its source did so, and a cast would undo it.
+            keeps = getattr(value, "_keep_in_fp32_modules", None)
+            value.to(device=device, dtype=None if keeps else dtype)
         return value  # type: ignore[return-value] # a source gives what the slot asks for

@@ -337,8 +337,8 @@ class ComputeGraph(GraphViews):
         return self
 
     def __repr__(self) -> str:
-        """Shows name and nodes."""
-        nodes = ", ".join(f"{name}: {self.role(name)}" for name in self._nodes)
+        """Shows name and nodes, also of a graph that is not whole yet, or wrong."""
+        nodes = ", ".join(f"{name}: {self._shown_role(name)}" for name in self._nodes)
         return f"ComputeGraph({self.name!r}, {{{nodes}}})"
 
     # -- inside ----------------------------------------------------------------------------------
@@ -362,6 +362,12 @@ class ComputeGraph(GraphViews):
                     f"{what!r} cannot take the place of node {node.name!r} of graph "
                     f"{self.name!r}: it has no {ref.op}.{ref.port}, which is used by the {said}."
                 )
+
+    def _shown_role(self, name: str) -> str:
+        try:
+            return self.role(name)
+        except GraphError:  # the alias leads nowhere: to itself, or to a node still to be added
+            return f"use {self._nodes[name].use}"
 
     def _node(self, name: str) -> Node:
         if name not in self._nodes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -24,7 +25,7 @@ from yggdrasil.hub.checkpoint_families import (
 from yggdrasil.hub.conversion import convert
 from yggdrasil.hub.header import Header, read_header
 from yggdrasil.hub.library import FolderLibrary
-from yggdrasil.hub.loading import LOADING, REFUSALS, refuse_lost, settle
+from yggdrasil.hub.loading import LOADING, REFUSALS, refuse_lost, settle, told
 from yggdrasil.hub.references import ModelReference, reference_to_file
 from yggdrasil.hub.sources import FolderSource
 from yggdrasil.hub.vocabulary import VocabularySource
@@ -54,8 +55,12 @@ class CheckpointSource:
     named: ModelReference
     shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
 
-    def load(self, slot: Component[Any]) -> object:
-        """Loads the component in float32 through Diffusers' converter, or gives the one before.
+    def load(self, slot: Component[Any], dtype: torch.dtype | None = None) -> object:
+        """Loads the component through Diffusers' converter, or gives the one before.
+
+        Args:
+            slot: Where it is wanted.
+            dtype: Of its weights; float32, whatever the file holds, if None.
 
         Raises:
             ModelError: The file is damaged, or its tensors do not fit the configuration.
@@ -63,7 +68,7 @@ class CheckpointSource:
         key = (slot.folder, slot.cls)
         with LOADING:
             if key not in self.shared:
-                self.shared[key] = self._load(slot)
+                self.shared[key] = self._load(slot, dtype or torch.float32)
             return self.shared[key]
 
     def config(self, slot: Component[Any]) -> Mapping[str, Any]:
@@ -87,17 +92,18 @@ class CheckpointSource:
         """Names the checkpoint so that another process finds it."""
         return self.named
 
-    def _load(self, slot: Component[Any]) -> object:
+    def _load(self, slot: Component[Any], dtype: torch.dtype) -> object:
         self.check(slot)
         try:
             with safe_open(self.path, framework="pt") as file:
                 names = [name for name in file.keys() if name.startswith(self.prefix)]  # noqa: SIM118 - no mapping
                 tensors = {name: file.get_tensor(name) for name in names}
-            loaded = convert(slot.cls, tensors, self.config(slot), self.configs.root / slot.folder)
+            folder = self.configs.root / slot.folder
+            loaded = convert(slot.cls, tensors, self.config(slot), folder, dtype)
         except (*REFUSALS, OSError, SafetensorError) as error:
             raise ModelError(
                 f"{self.path} cannot be loaded as {slot.cls.__name__} with the configuration in "
-                f"{self.configs.root / slot.folder}: {error}"
+                f"{self.configs.root / slot.folder}: {told(error)}"
             ) from error
         refuse_lost(loaded.module, loaded.lost, self.path)
         if loaded.unread:
@@ -215,6 +221,8 @@ def open_checkpoint(
             "safetensors.torch.save_file({k: v for k, v in torch.load(path, weights_only=True)"
             "['state_dict'].items() if hasattr(v, 'contiguous')}, 'model.safetensors')."
         )
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder: from_pretrained reads those, and files too.")
     if not path.is_file():
         near = [each.name for each in path.parent.glob("*.safetensors")]
         raise ModelError(f"There is no file {path}.{nearest(path.name, near, list_others=False)}")

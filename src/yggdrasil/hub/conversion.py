@@ -17,7 +17,7 @@ class Converted(NamedTuple):
     """A model made of tensors.
 
     Attributes:
-        module: The model, in float32; what is lost is on the meta device.
+        module: The model; what is lost is on the meta device.
         lost: Names of its tensors that were not among them.
         unread: How many of them it has no place for.
     """
@@ -28,7 +28,11 @@ class Converted(NamedTuple):
 
 
 def convert(
-    cls: Any, tensors: Mapping[str, Tensor], config: Mapping[str, Any], folder: Path
+    cls: Any,
+    tensors: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    folder: Path,
+    dtype: torch.dtype,
 ) -> Converted:
     """Makes a model of a component's tensors.
 
@@ -37,6 +41,7 @@ def convert(
         tensors: By their names in the checkpoint.
         config: The model's configuration.
         folder: The folder that the configuration is in.
+        dtype: Of the model's weights.
 
     Raises:
         RuntimeError: A tensor is of another shape than the model's.
@@ -56,7 +61,7 @@ def convert(
             tensors,
             config=str(folder.parent),
             subfolder=folder.name,
-            torch_dtype=torch.float32,
+            torch_dtype=dtype,
             local_files_only=True,
         )
         # Its converter says nothing of what it passes over, such as the last layer of OpenCLIP.
@@ -68,7 +73,7 @@ def convert(
     with init_empty_weights():
         module = cls.from_config(dict(config))
     # Contiguous, as a model keeps what it is loaded with: other strides give other last bits.
-    values = {name: value.to(torch.float32).contiguous() for name, value in named.items()}
+    values = {name: value.to(dtype).contiguous() for name, value in named.items()}
     lost, unexpected = module.load_state_dict(values, strict=False, assign=True)
     # What a converter does not know it passes on, or over. One that splits tensors gives more.
     unread = max(0, len(tensors) - len(values) + len(unexpected))

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from yggdrasil.core.component import Component, ComponentSource, Given
 from yggdrasil.core.errors import ModelError, nearest
 from yggdrasil.hub.integrity import read_json
+from yggdrasil.hub.named_code import refuse_code_in_index
 from yggdrasil.hub.references import ModelReference, reference_to_folder
 from yggdrasil.hub.repairs import repairs_for
 from yggdrasil.hub.snapshot import Snapshot
@@ -95,8 +96,10 @@ class FolderLibrary:
             snapshot: The model on the hub that it is a part of.
 
         Raises:
-            ModelError: It does not exist or holds no pipeline.
+            ModelError: It does not exist, holds no pipeline, or its index names code.
         """
+        if root.is_file():
+            raise ModelError(f"{root} is a file: give the folder that it is in, {root.parent}.")
         if not root.is_dir():
             siblings = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
             raise ModelError(
@@ -108,6 +111,7 @@ class FolderLibrary:
                 "folder that holds unet, vae, scheduler, ..."
             )
         library = cls(root, variant, snapshot=snapshot)
+        library.index()
         library._say_mixed()
         return library
 
@@ -121,9 +125,11 @@ class FolderLibrary:
         """Reads ``model_index.json``.
 
         Raises:
-            ModelError: It is damaged.
+            ModelError: It is damaged, or names code.
         """
-        return read_json(self.root / INDEX)
+        index = read_json(self.root / INDEX)
+        refuse_code_in_index(index, self.root / INDEX)
+        return index
 
     def source(self, slot: Component[Any]) -> FolderSource | None:
         """Gives the source of a slot, unless the index says that the model has none."""

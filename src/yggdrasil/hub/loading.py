@@ -13,7 +13,7 @@ from torch import nn
 
 from yggdrasil.core.errors import ModelError
 
-__all__ = ["LOADING", "REFUSALS", "config_names", "put_right", "refuse_lost", "settle"]
+__all__ = ["LOADING", "REFUSALS", "config_names", "put_right", "refuse_lost", "settle", "told"]
 
 LOADING = threading.Lock()
 """Diffusers makes a model without weights by replacing torch's constructors for a while, for all
@@ -65,6 +65,11 @@ def refuse_lost(module: nn.Module, lost: Iterable[str], where: object) -> None:
             f"The weights in {where} lack {names[0]!r}{more} of {type(module).__name__}. Copy or "
             "download the model again, or compare its config.json with its weights."
         )
+
+
+def told(error: BaseException) -> str:
+    """Says what a library raised; lookups name the key alone, so their class goes before it."""
+    return f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)
 
 
 def settle(module: nn.Module) -> nn.Module:

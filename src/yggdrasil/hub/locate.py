@@ -59,9 +59,10 @@ def locate(
     """
     text = os.fspath(model)
     if is_address(text) or _is_file(text):
-        _refuse(text, "is one file", variant=variant, subfolder=subfolder)
         return locate_checkpoint(
             text,
+            variant=variant,
+            subfolder=subfolder,
             revision=revision,
             token=token,
             cache_dir=cache_dir,
@@ -81,6 +82,8 @@ def locate_checkpoint(
     *,
     config: str | os.PathLike[str] | None = None,
     prediction_type: str | None = None,
+    variant: str | None = None,
+    subfolder: str | None = None,
     revision: str | None = None,
     token: str | bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -95,18 +98,22 @@ def locate_checkpoint(
             serve; those that come with the package unless given.
         prediction_type: What the model predicts, such as ``v_prediction``; what the file or its
             family says unless given.
+        variant: Refused, since a file has one.
+        subfolder: Refused, since a file has none.
         revision: As for ``locate``.
         token: As for ``locate``.
         cache_dir: As for ``locate``.
         local_files_only: As for ``locate``.
 
     Raises:
-        ModelError: There is no such file, it is damaged, pickled, or of a family that is not known.
+        ModelError: There is no such file, it is damaged, pickled, or of a family that is not known,
+            or an argument has no meaning for it.
     """
     options = HubOptions(
         revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only
     )
     text = os.fspath(file)
+    _refuse(text, "is one file", variant=variant, subfolder=subfolder)
     if is_address(text):
         path = _fetch_file(read_address(text), options)
     else:

@@ -58,19 +58,25 @@ class Snapshot:
             "once with the network on."
         )
 
-    def fetch(self, names: Iterable[str]) -> None:
+    def fetch(self, names: Iterable[str], *, then: Iterable[str] = ()) -> None:
         """Fetches files, unless the cache holds them.
 
         Args:
             names: Relative to the root.
+            then: Names of files that will be fetched next; the error names those as well.
 
         Raises:
             ModelError: The hub does not give them.
         """
-        lost = sorted(name for name in names if not (self.root / name).is_file())
+        lost = self._lost(names)
         if lost:
-            within = [f"{self.subfolder}/{name}".lstrip("/") for name in lost]
-            _download(self.model, self.commit, within, self.options)
+            missing = sorted({*lost, *self._lost(then)})
+            _download(self.model, self.commit, lost, self.options, missing)
+
+    def _lost(self, names: Iterable[str]) -> list[str]:
+        """Gives which files the cache does not hold, relative to the model."""
+        lost = sorted(name for name in names if not (self.root / name).is_file())
+        return [f"{self.subfolder}/{name}".lstrip("/") for name in lost]
 
 
 def open_snapshot(
@@ -99,7 +105,7 @@ def open_snapshot(
         raise ModelError(f"The model {model!r} has no revision {options.revision!r}.")
     inside = f"{subfolder}/" if subfolder else ""
     first = [f"{inside}{name}" for name in (needed, *also)]
-    folder = _download(model, options.revision, first, options, optional=len(also))
+    folder = _download(model, options.revision, first, options, first[:1])
     known = _listing(model, folder, options)
     cached = (path for path in folder.rglob("*") if path.is_file())
     files = [each.relative_to(folder).as_posix() for each in cached] if known is None else known
@@ -119,9 +125,20 @@ def _download(
     revision: str | None,
     names: list[str],
     options: HubOptions,
-    optional: int = 0,
+    missing: list[str],
 ) -> Path:
-    """Fetches files by name, of which the last may not exist; gives the folder of the commit."""
+    """Fetches files by name; gives the folder of the commit.
+
+    Args:
+        model: An id.
+        revision: Of the model.
+        names: Of the files; those that it does not have are passed over.
+        options: How the hub is asked.
+        missing: The files that are missed if it fails, for the message.
+
+    Raises:
+        ModelError: The hub does not give them.
+    """
     try:
         folder = snapshot_download(
             model,
@@ -132,8 +149,7 @@ def _download(
             allow_patterns=[glob.escape(name) for name in names],
         )
     except FAILURES as error:
-        needed = names[: len(names) - optional]
-        raise refused(error, model, revision, needed, options) from error
+        raise refused(error, model, revision, missing, options) from error
     return Path(folder)
 
 

@@ -16,7 +16,16 @@ from torch import nn
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import ConfigError, ModelError, nearest
 from yggdrasil.hub.integrity import check_vocabulary, check_weights, read_json
-from yggdrasil.hub.loading import LOADING, REFUSALS, config_names, put_right, refuse_lost, settle
+from yggdrasil.hub.loading import (
+    LOADING,
+    REFUSALS,
+    config_names,
+    put_right,
+    refuse_lost,
+    settle,
+    told,
+)
+from yggdrasil.hub.named_code import find_named_code, refuse_code_in_folder
 from yggdrasil.hub.needs import component_files
 from yggdrasil.hub.references import ModelReference, reference_to_folder
 from yggdrasil.hub.repairs import Repair, repaired_values
@@ -74,8 +83,12 @@ class FolderSource:
     snapshot: Snapshot | None = None
     class_name: str | None = None
 
-    def load(self, slot: Component[Any]) -> object:
-        """Loads the component in float32 from safetensors, or gives the one loaded before.
+    def load(self, slot: Component[Any], dtype: torch.dtype | None = None) -> object:
+        """Loads the component from safetensors, or gives the one loaded before.
+
+        Args:
+            slot: Where it is wanted.
+            dtype: Of a model's weights; float32, whatever the file holds, if None.
 
         Raises:
             ModelError: Files are missing or damaged, or do not fit the class.
@@ -83,7 +96,7 @@ class FolderSource:
         key = (slot.folder, slot.cls)
         with LOADING:
             if key not in self.shared:
-                self.shared[key] = self._load(slot)
+                self.shared[key] = self._load(slot, dtype or torch.float32)
             return self.shared[key]
 
     def config(self, slot: Component[Any]) -> Mapping[str, Any]:
@@ -101,6 +114,7 @@ class FolderSource:
         Raises:
             ModelError: Files are missing or damaged, or the hub does not give them.
         """
+        self.check_class(slot)
         if self.snapshot is not None:
             self.snapshot.fetch(self.remote_files(slot))
         self._written(slot)
@@ -136,11 +150,26 @@ class FolderSource:
         """Names the model so that another process finds it."""
         return reference_to_folder(self.root, self.variant)
 
+    def check_class(self, slot: Component[Any]) -> None:
+        """Refuses a model of another class; other texts, such as tokenizers, go by many names.
+
+        Raises:
+            ModelError: The index names one.
+        """
+        known = [cls.__name__ for cls in slot.cls.__mro__]
+        if self.class_name not in (None, *known) and issubclass(slot.cls, nn.Module):
+            raise ModelError(
+                f"{self.root / slot.folder} is a {self.class_name}, as the model's index says, and "
+                f"the graph has a block for {slot.cls.__name__} there. Give "
+                f"{slot.folder}=..., one of that class, or put in a block for the other."
+            )
+
     def _written(self, slot: Component[Any]) -> Mapping[str, Any]:
         if self.snapshot is not None:
             there = self.snapshot.in_folder(slot.folder)
             self.snapshot.fetch(f"{slot.folder}/{n}" for n in _CONFIG_NAMES if n in there)
         folder = self._folder(slot)
+        refuse_code_in_folder(folder)
         for name in _CONFIG_NAMES:
             if (folder / name).is_file():
                 return read_json(folder / name)
@@ -171,12 +200,12 @@ class FolderSource:
             )
         return folder
 
-    def _load(self, slot: Component[Any]) -> object:
+    def _load(self, slot: Component[Any], dtype: torch.dtype) -> object:
         self.check(slot)
         options: dict[str, Any] = {"local_files_only": True}
         if issubclass(slot.cls, nn.Module):
             # Without a dtype transformers keeps that of the file and Diffusers takes float32.
-            options |= {"torch_dtype": torch.float32, "use_safetensors": True}
+            options |= {"torch_dtype": dtype, "use_safetensors": True}
             options |= {"variant": self.variant, "output_loading_info": True}
         if not hasattr(slot.cls, "load_config"):  # a transformers class calls it dtype
             options = {("dtype" if k == "torch_dtype" else k): v for k, v in options.items()}
@@ -184,7 +213,7 @@ class FolderSource:
             value = slot.cls.from_pretrained(self.root, subfolder=slot.folder, **options)
         except (*REFUSALS, OSError) as error:
             raise ModelError(
-                f"{self.root / slot.folder} cannot be loaded as {slot.cls.__name__}: {error}"
+                f"{self.root / slot.folder} cannot be loaded as {slot.cls.__name__}: {told(error)}"
             ) from error
         component, info = value if isinstance(value, tuple) else (value, None)
         put_right(component, self._repaired(slot, self._written(slot)))
@@ -206,12 +235,24 @@ def fetch_together(wanted: Iterable[tuple[FolderSource, Component[Any]]]) -> Non
         wanted: The components, of which those on this machine are passed over.
 
     Raises:
-        ModelError: A model lacks files, before any is fetched; or the hub does not give them.
+        ModelError: A model lacks files, before any is fetched, or names code, before weights are;
+            or the hub does not give them.
     """
-    files: dict[Snapshot, list[str]] = {}
+    models: dict[Snapshot, list[tuple[FolderSource, Component[Any]]]] = {}
     for source, slot in wanted:
         if source.snapshot is not None:
-            files.setdefault(source.snapshot, []).extend(source.remote_files(slot))
+            models.setdefault(source.snapshot, []).append((source, slot))
+    files = {
+        snapshot: [name for source, slot in parts for name in source.remote_files(slot)]
+        for snapshot, parts in models.items()
+    }
+    # The texts first, so that no weights are fetched for a model that is refused.
+    for snapshot, parts in models.items():
+        texts = [name for name in files[snapshot] if name.endswith("config.json")]
+        snapshot.fetch(texts, then=files[snapshot])
+        for source, slot in parts:
+            source.check_class(slot)
+            source.config(slot)
     for snapshot, names in files.items():
         snapshot.fetch(names)
 
@@ -231,8 +272,12 @@ class FreshSource:
     seed: int = 0
     zero: tuple[str, ...] = ()
 
-    def load(self, slot: Component[Any]) -> object:
+    def load(self, slot: Component[Any], dtype: torch.dtype | None = None) -> object:
         """Makes the component; the global random state is left as it was.
+
+        Args:
+            slot: Where it is wanted.
+            dtype: That a model is put in, after its weights were drawn in float32.
 
         Raises:
             ConfigError: The configuration does not fit the class, or no layer is named as one that
@@ -245,19 +290,23 @@ class FreshSource:
                 value = _make(slot.cls, self.values)
             except REFUSALS as error:
                 raise ConfigError(
-                    f"{slot.cls.__name__} cannot be made from its configuration: {error}"
+                    f"{slot.cls.__name__} cannot be made from its configuration: {told(error)}"
                 ) from error
         for ending in self.zero:
             _zero_layers(value, ending)
-        return value
+        return value.to(dtype=dtype) if isinstance(value, nn.Module) else value
 
     def check(self, slot: Component[Any]) -> None:
         """Checks the names in the configuration without making anything.
 
         Raises:
-            ConfigError: The class knows no such value, which it would pass over in silence.
+            ConfigError: The class knows no such value, which it would pass over in silence, or the
+                value names code.
         """
         cls: type = slot.cls
+        found = find_named_code(self.values)
+        if found is not None:
+            raise ConfigError(found.refused(f"The configuration of {cls.__name__}"))
         for name in self.values:
             known = config_names(cls)
             if name not in known and not name.startswith("_"):

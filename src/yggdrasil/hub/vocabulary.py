@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import ModelError
 from yggdrasil.hub.access import HubOptions
 from yggdrasil.hub.integrity import check_vocabulary
-from yggdrasil.hub.loading import LOADING, REFUSALS
+from yggdrasil.hub.loading import LOADING, REFUSALS, told
+from yggdrasil.hub.named_code import refuse_code_in_folder
 from yggdrasil.hub.snapshot import Snapshot, open_snapshot
 
 __all__ = ["VocabularySource"]
@@ -36,7 +39,7 @@ class VocabularySource:
     options: HubOptions
     loaded: dict[type, object] = field(default_factory=dict, repr=False)
 
-    def load(self, slot: Component[Any]) -> object:
+    def load(self, slot: Component[Any], dtype: torch.dtype | None = None) -> object:
         """Loads the tokenizer, or gives the one loaded before.
 
         Raises:
@@ -73,6 +76,7 @@ class VocabularySource:
             snapshot = open_snapshot(
                 self.model, first, also=(*others, *_SETTINGS), options=self.options
             )
+            refuse_code_in_folder(snapshot.root)
             check_vocabulary(snapshot.root, parts)
         except ModelError as error:
             raise ModelError(
@@ -88,5 +92,5 @@ class VocabularySource:
             return slot.cls.from_pretrained(folder, local_files_only=True, **self.settings)
         except (*REFUSALS, OSError) as error:
             raise ModelError(
-                f"{folder} cannot be loaded as {slot.cls.__name__}: {error}"
+                f"{folder} cannot be loaded as {slot.cls.__name__}: {told(error)}"
             ) from error

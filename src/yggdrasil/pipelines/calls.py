@@ -169,7 +169,7 @@ def _choose(
         for task in known.values()
     ]
     if stage.task is not None:
-        return next(task for task in tasks if task.name == stage.task)
+        return _freed(next(task for task in tasks if task.name == stage.task), linked)
     reads = {task.name: {_target(task, name) for name in task.takes} for task in tasks}
     matters = linked & set().union(*reads.values())
     open_to = [task for task in tasks if not task.only_by_name] or tasks
@@ -177,13 +177,26 @@ def _choose(
     ready = [task for task in taking if {*own, *shared}.issuperset(task.requires)]
     fitting = [t for t in ready if all(name in t.takes or "." in name for name in own)]
     if not fitting:
-        return max(ready or taking, key=lambda task: len(own.keys() & set(task.takes)))
+
+        def nearness(task: Task) -> tuple[int, int]:
+            return (len(own.keys() & set(task.takes)), -len(task.requires))
+
+        # What an edge feeds says more than what a caller may have misspelt.
+        return _freed(max((matters and ready) or taking, key=nearness), linked)
     most = max(len(reads[task.name] & linked) + len(task.requires) for task in fitting)
     best = [t for t in fitting if len(reads[t.name] & linked) + len(t.requires) == most]
     if len(best) > 1:
         names = " or ".join(repr(task.name) for task in best)
         raise InputError(f"The call of stage {stage.name!r} could be for the task {names}.")
     return best[0]
+
+
+def _freed(task: Task, linked: set[str]) -> Task:
+    """Gives a task that requires nothing where an edge may bring what would be computed from it.
+
+    What then is missing all the same is told when the call is planned.
+    """
+    return replace(task, requires=()) if linked else task
 
 
 def _target(task: Task, argument: str) -> str:

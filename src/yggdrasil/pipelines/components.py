@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.component import Component, ComponentSource
-from yggdrasil.core.errors import ConfigError
+from yggdrasil.core.errors import ConfigError, ModelError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import locate
 from yggdrasil.hub.sources import CheckedSource, FolderSource, FreshSource, fetch_together
 
-__all__ = ["blocks_of", "check_files", "fill", "load_for"]
+__all__ = ["blocks_of", "check_files", "check_whole", "fill", "load_for"]
 
 
 def blocks_of(graph: ComputeGraph) -> Iterator[tuple[str, AbstractBaseBlock]]:
@@ -84,6 +84,28 @@ def check_files(graph: ComputeGraph) -> None:
     for source, slot in found:
         if isinstance(source, CheckedSource):
             source.check(slot)
+
+
+def check_whole(graph: ComputeGraph, library: Library, given: Collection[str]) -> None:
+    """Refuses a model that lacks a component which its graph needs.
+
+    Args:
+        graph: Filled from the model.
+        library: The model.
+        given: Components that the caller gave, or left out.
+
+    Raises:
+        ModelError: It lacks one.
+    """
+    for path, block in blocks_of(graph):
+        for name, slot in block.slots().items():
+            # A solver by itself has the defaults of its class; of a model, that is a fault.
+            needed = not slot.optional or block.role == "solver"
+            if needed and name not in block.sources and slot.folder not in given:
+                raise ModelError(
+                    f"{library.describe()} has no {slot.folder!r}, which node {path!r} needs; it "
+                    f"has {', '.join(sorted(library.names())) or 'none'}. Give {slot.folder}=..."
+                )
 
 
 def load_for(plan: Plan) -> None:

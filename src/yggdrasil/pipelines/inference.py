@@ -260,7 +260,8 @@ class InferencePipeline(PipelineMakers, PipelineViews):
         fill(self.graph, self._library)
         if self._placement != (None, None):
             for _, block in blocks_of(self.graph):
-                block.place(*self._placement)
+                if block.placement != self._placement:
+                    block.place(*self._placement)
         self._filled_version = self.graph.version
 
     def _prepare(

@@ -20,11 +20,11 @@ from yggdrasil.hub.library import Library, ObjectLibrary
 from yggdrasil.hub.locate import locate, locate_checkpoint
 from yggdrasil.hub.zoo import fallback
 from yggdrasil.pipelines.combining import Stages, combine
-from yggdrasil.pipelines.components import check_files
+from yggdrasil.pipelines.components import check_files, check_whole
 from yggdrasil.pipelines.configs import InferenceConfig, make_graph, read_config
 from yggdrasil.pipelines.models import graph_of, use_own_solver, use_settings, use_solver
 from yggdrasil.pipelines.notices import warn_of_left_out
-from yggdrasil.pipelines.opening import Options, overlay, sort_options
+from yggdrasil.pipelines.opening import Options, one_dtype, overlay, sort_options
 from yggdrasil.pipelines.workflows.files import open_workflow_file, write_workflow
 from yggdrasil.pipelines.workflows.opening import Opened, Opening
 
@@ -65,7 +65,7 @@ class PipelineMakers(ABC):
         *,
         pretrained: str | os.PathLike[str] | None = None,
         solver: str | None = None,
-        torch_dtype: torch.dtype | None = None,
+        dtype: torch.dtype | None = None,
         **options: Any,
     ) -> Self:
         """Makes a pipeline of a family, or of one of its tasks.
@@ -75,7 +75,7 @@ class PipelineMakers(ABC):
                 (``sd15_img2img``).
             pretrained: As for ``from_pretrained``; the model in the box with a notice unless given.
             solver: A solver in place of the model's own, such as ``solver/euler``.
-            torch_dtype: Of the weights; float32 unless given.
+            dtype: Of the weights; float32 unless given. ``torch_dtype`` says the same.
             **options: As for ``from_pretrained``.
 
         Raises:
@@ -83,9 +83,10 @@ class PipelineMakers(ABC):
             ModelError: The model is not there, or its files are missing or damaged.
         """
         graph, task = resolve_template(name)
+        dtype = one_dtype(dtype, options)
         given = sort_options(options, cls.__init__)
         model = locate(pretrained, **given.where) if pretrained is not None else fallback(name)
-        return cls._open(graph, task, model, solver, torch_dtype, given)
+        return cls._open(graph, task, model, solver, dtype, given)
 
     @classmethod
     def from_pretrained(
@@ -94,7 +95,7 @@ class PipelineMakers(ABC):
         *,
         task: str | None = None,
         solver: str | None = None,
-        torch_dtype: torch.dtype | None = None,
+        dtype: torch.dtype | None = None,
         revision: str | None = None,
         variant: str | None = None,
         **options: Any,
@@ -109,7 +110,7 @@ class PipelineMakers(ABC):
                 ``from_single_file`` takes.
             task: A task in place of choosing by each call's arguments.
             solver: A solver in place of the model's own, such as ``solver/euler``.
-            torch_dtype: Of the weights; float32 unless given.
+            dtype: Of the weights; float32 unless given. ``torch_dtype`` says the same.
             revision: A branch, tag or commit on the hub.
             variant: A variant of the weights, such as ``fp16``.
             **options: As for the constructor; ``subfolder``, ``token``, ``cache_dir`` and
@@ -120,9 +121,10 @@ class PipelineMakers(ABC):
             ModelError: The model is not there, damaged, or of a family without a template.
             ConfigError: An option is unknown.
         """
+        dtype = one_dtype(dtype, options)
         given = sort_options(options, cls.__init__)
         library = locate(model, revision=revision, variant=variant, **given.where)
-        return cls._open(graph_of(library), task, library, solver, torch_dtype, given)
+        return cls._open(graph_of(library), task, library, solver, dtype, given)
 
     @classmethod
     def from_single_file(
@@ -133,7 +135,7 @@ class PipelineMakers(ABC):
         prediction_type: str | None = None,
         task: str | None = None,
         solver: str | None = None,
-        torch_dtype: torch.dtype | None = None,
+        dtype: torch.dtype | None = None,
         **options: Any,
     ) -> Self:
         """Makes a pipeline of a whole model in one safetensors file.
@@ -146,18 +148,19 @@ class PipelineMakers(ABC):
                 its family says unless given.
             task: As for ``from_pretrained``.
             solver: As for ``from_pretrained``.
-            torch_dtype: As for ``from_pretrained``.
+            dtype: As for ``from_pretrained``.
             **options: As for ``from_pretrained``.
 
         Raises:
             ModelError: The file is missing, damaged, pickled, or of a family that is not known.
             ConfigError: An option is unknown.
         """
+        dtype = one_dtype(dtype, options)
         given = sort_options(options, cls.__init__)
         library = locate_checkpoint(
             file, config=config, prediction_type=prediction_type, **given.where
         )
-        return cls._open(graph_of(library), task, library, solver, torch_dtype, given)
+        return cls._open(graph_of(library), task, library, solver, dtype, given)
 
     @classmethod
     def from_diffusers(cls, pipe: Any, **options: Any) -> Self:
@@ -175,7 +178,8 @@ class PipelineMakers(ABC):
         graph, _ = resolve_template(template)
         library = ObjectLibrary(dict(pipe.components), name, dict(pipe.config))
         given = sort_options(options, cls.__init__)
-        return cls._open(graph, given.pipeline.pop("task", task), library, None, None, given)
+        task = given.pipeline.pop("task", task)
+        return cls._open(graph, task, library, None, None, given, whole=False)
 
     @classmethod
     def _open(
@@ -186,6 +190,8 @@ class PipelineMakers(ABC):
         solver: str | None,
         dtype: torch.dtype | None,
         given: Options,
+        *,
+        whole: bool = True,
     ) -> Self:
         library = overlay(model, graph, given)
         if solver is not None:
@@ -195,6 +201,8 @@ class PipelineMakers(ABC):
         if model.graph_file is None:
             use_settings(graph, library)
         pipeline = cls.from_graph(graph, task=task, library=library, **given.pipeline)
+        if whole:
+            check_whole(graph, library, given.components)
         check_files(graph)
         warn_of_left_out(graph, library)
         return pipeline if dtype is None else pipeline.to(dtype=dtype)

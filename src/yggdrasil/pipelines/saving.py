@@ -53,7 +53,7 @@ def save_pipeline(graph: ComputeGraph, library: Library | None, folder: Path) ->
     }
     for name, (_, value) in sorted(held.items()):
         _replace(folder / name, value)
-        index[name] = [type(value).__module__.partition(".")[0], type(value).__name__]
+        index[name] = _library_and_class(value)
     index |= {name: [None, None] for name in _OPTIONAL if name not in index}
     index["requires_safety_checker"] = False
     (folder / "model_index.json").write_text(f"{json.dumps(index, indent=2)}\n", encoding="utf-8")
@@ -77,6 +77,13 @@ def _alike(first: Any, second: Any) -> bool:
     return type(first) is type(second) and getattr(first, "config", 0) == getattr(
         second, "config", 1
     )
+
+
+def _library_and_class(component: Any) -> list[str]:
+    """Gives the class to load a component by; of a class of one's own, that of a library below."""
+    classes = [(cls.__module__.partition(".")[0], cls.__name__) for cls in type(component).__mro__]
+    found = (each for each in classes if each[0] in ("diffusers", "transformers"))
+    return list(next(found, classes[0]))
 
 
 def _replace(target: Path, component: Any) -> None:

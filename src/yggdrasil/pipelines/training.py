@@ -17,7 +17,7 @@ from yggdrasil.core.runtime import Runtime
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import locate
-from yggdrasil.pipelines.components import blocks_of, check_files, fill
+from yggdrasil.pipelines.components import blocks_of, check_files, check_whole, fill
 from yggdrasil.pipelines.configs import TrainingConfig, make_graph, read_config
 from yggdrasil.pipelines.inference import InferencePipeline
 from yggdrasil.pipelines.models import graph_of, use_own_solver
@@ -172,6 +172,8 @@ class TrainingPipeline:
         _add_role(graph, "timesteps", timesteps, "timesteps/uniform")
         _add_role(graph, "objective", objective, "objective/mse")
         pipeline = cls(graph, library=library, **given.pipeline)
+        if library is not None:
+            check_whole(graph, library, given.components)
         check_files(graph)
         return pipeline
 

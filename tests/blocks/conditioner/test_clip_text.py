@@ -204,7 +204,7 @@ def test_refused_inputs(known, message):
 
 def test_clip_skip_is_checked_before_weights_load():
     class Source(Given):
-        def load(self, slot):
+        def load(self, slot, dtype=None):
             raise AssertionError(slot)
 
     text = make_block("conditioner/clip_text")

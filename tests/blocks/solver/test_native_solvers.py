@@ -32,6 +32,8 @@ VARIANTS = [
     ("dpmpp_2m", {"solver_type": "heun"}),
     ("dpmpp_2m", {"euler_at_final": True, "final_sigmas_type": "sigma_min"}),
     ("dpmpp_2m", {"use_lu_lambdas": True}),
+    ("euler", {"interpolation_type": "log_linear"}),
+    ("euler", {"timestep_type": "continuous", "prediction_type": "v_prediction"}),
     ("flow_euler", {"shift": 3.0}),
 ]
 GIVEN = [

@@ -166,7 +166,7 @@ class NativeSolver(ScheduledSolver):
             begin: How many of the schedule's timesteps the run leaves out.
 
         Returns:
-            By name, ``n`` or ``n+1`` float32 each, in main memory.
+            By name, ``n`` or ``n+1`` float32 each, in main memory; more are left out.
         """
 
     @abstractmethod
@@ -200,7 +200,8 @@ class NativeSolver(ScheduledSolver):
         ends = {_SIGNAL: 1.0, _LEVEL: 0.0}
         table = torch.ones(len(visited) + 1, len(columns), dtype=torch.float32)
         for place, (name, values) in enumerate(columns.items()):
-            table[: len(values), place] = values
+            # Between sigmas set apart by their logarithms Diffusers has one more than it visits.
+            table[: len(values), place] = values[: len(table)]
             table[-1, place] = ends.get(name, 1.0)
         way = Way(timesteps=visited, columns=tuple(columns), table=table)
         count = len(latents)
