@@ -96,16 +96,16 @@ def tiny_unet(**config: Any) -> UNet2DConditionModel:
     )
 
 
-def tiny_vae() -> AutoencoderKL:
+def tiny_vae(**config: Any) -> AutoencoderKL:
     """Makes a VAE of four levels: eight pixels to a latent pixel."""
     return AutoencoderKL(
         block_out_channels=(8, 8, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
-        latent_channels=4,
         norm_num_groups=4,
         sample_size=64,
+        **{"latent_channels": 4, **config},
     )
 
 

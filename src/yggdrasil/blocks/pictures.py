@@ -9,7 +9,7 @@ from torch import Tensor
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.values import BackboneSpecValue, CodecSpecValue
 
-__all__ = ["PictureSize", "are_latents", "default_size"]
+__all__ = ["PictureSize", "are_latents", "default_size", "size_of_run"]
 
 
 class PictureSize(NamedTuple):
@@ -43,3 +43,17 @@ def default_size(codec: CodecSpecValue, backbone: BackboneSpecValue) -> tuple[in
         )
     height, width = backbone.sample_size
     return height * codec.scale, width * codec.scale
+
+
+def size_of_run(
+    codec: CodecSpecValue, backbone: BackboneSpecValue, height: int | None, width: int | None
+) -> PictureSize:
+    """Gives each side as it was given, or as the backbone was trained.
+
+    Raises:
+        InputError: Nothing tells the size.
+    """
+    if height and width:
+        return PictureSize(height, width)
+    rows, columns = default_size(codec, backbone)
+    return PictureSize(height or rows, width or columns)

@@ -28,6 +28,8 @@ ROLE_RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule("conditioner.encode_negative.positive", ("self.adopt", "self.encode")),
+    Rule("conditioner/joined_text.encode.backbone", ("backbone.spec",)),
+    Rule("conditioner/joined_text.encode_negative.backbone", ("backbone.spec",)),
     Rule("conditioner.embed.conditioning", ("conditioner.adopt", "conditioner.encode")),
     Rule("conditioner.embed.backbone", ("backbone.spec",)),
     Rule("conditioner.embed.shape", ("layout.shape",), mode="denoise"),
@@ -60,6 +62,7 @@ ROLE_RULES: tuple[Rule, ...] = (
     # Pictures that the model reads beside the one that it makes.
     Rule("processor/reference_image.preprocess.pictures", ("$reference_image",)),
     Rule("processor/reference_image.preprocess.codec", ("codec.spec",)),
+    Rule("processor/reference_image.preprocess.backbone", ("backbone.spec",)),
     Rule("reference_codec.encode.image", ("processor/reference_image.preprocess",)),
     Rule("reference_codec.mode.posterior", ("self.encode",)),
     Rule("reference_codec.mode.batch", ("layout.batch",)),
@@ -89,14 +92,18 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("processor/inpaint_mask.resize.shape", ("layout.shape",)),
     Rule("masked_codec.encode.image", ("processor/inpaint_mask.cover",)),
     Rule("masked_codec.sample.posterior", ("self.encode",)),
+    Rule("masked_codec.encode.one_by_one", ("$masked_one_by_one", "$one_by_one")),
     Rule("masked_codec.sample.batch", ("layout.batch",)),
+    Rule("masked_codec.scale.raw_latents", ("$raw_masked_latents",)),
     Rule("processor/inpaint_channels.join.mask", ("processor/inpaint_mask.resize",)),
     Rule(
         "processor/inpaint_channels.join.masked_latents",
-        ("$masked_image_latents", "masked_codec.sample"),
+        ("$masked_image_latents", "masked_codec.scale", "masked_codec.sample"),
     ),
     Rule("processor/inpaint_blend.blend.known", ("solver.renoise",)),
-    Rule("processor/inpaint_blend.blend.mask", ("layout.pack_mask", "processor/inpaint_mask.resize")),
+    Rule(
+        "processor/inpaint_blend.blend.mask", ("layout.pack_mask", "processor/inpaint_mask.resize")
+    ),
     # Not read there: Diffusers draws the masked picture's latents with 4 channels too, and so a
     # stochastic solver goes on with the numbers after that draw.
     Rule("processor/inpaint_blend.blend.channels", ("processor/inpaint_channels.join",)),
@@ -120,11 +127,13 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("layout.shape.codec", ("codec.spec",)),
     Rule("layout.shape.backbone", ("backbone.spec",)),
     Rule("layout.shape.image", ("processor/vae_image.preprocess",)),
-    Rule("layout.match.latents", ("codec.sample",)),
+    Rule("layout.shape.height", ("self.size.height", "$height")),
+    Rule("layout.shape.width", ("self.size.width", "$width")),
     Rule("layout.size.codec", ("codec.spec",)),
     Rule("layout.size.backbone", ("backbone.spec",)),
-    Rule("layout/flux.shape.height", ("self.size.height",)),
-    Rule("layout/flux.shape.width", ("self.size.width",)),
+    Rule("layout.tokens.noise", ("$latents", "source.sample")),
+    Rule("layout.tokens.backbone", ("backbone.spec",)),
+    Rule("layout.match.latents", ("codec.sample",)),
     Rule("layout.tokens.shape", ("self.shape",)),
     Rule("layout.positions.shape", ("self.shape",), mode="denoise"),
     Rule("layout.positions.shape", ("self.match",), mode="corrupt"),
@@ -142,13 +151,13 @@ ROLE_RULES: tuple[Rule, ...] = (
     # The loop.
     Rule(
         "solver.start.noise",
-        ("$latents", "$start_latents", "layout.pack_noise", "source.sample"),
+        ("$latents", "layout.pack_noise", "source.sample"),
     ),
     Rule("solver.start.init_latents", ("$init_latents", "layout.pack", "codec.sample")),
     Rule("solver.resume.init_latents", ("$init_latents", "layout.pack", "codec.sample")),
     Rule("solver.resume.begin", ("$denoising_start",)),
     Rule("solver.resume.end", ("$denoising_end",)),
-    Rule("solver.start.given", ("$start_latents", "layout.pack_start")),
+    Rule("solver.start.given", ("layout.pack_start",)),
     Rule("solver.start.tokens", ("layout.tokens",)),
     Rule("solver.start.end", ("$denoising_end",)),
     Rule(
@@ -159,6 +168,8 @@ ROLE_RULES: tuple[Rule, ...] = (
     ),
     Rule("guidance.expand.sample", ("solver.tick.sample",)),
     Rule("guidance.expand.branches", ("guidance.branches",)),
+    Rule("guidance.expand.index", ("solver.tick.index",)),
+    Rule("guidance.expand.count", ("solver.tick.count",)),
     Rule("backbone.predict.sample", ("guidance.expand", "solver.tick.sample"), mode="denoise"),
     Rule("backbone.predict.timestep", ("solver.tick.timestep",), mode="denoise"),
     Rule(

@@ -67,6 +67,7 @@ class AbstractBackbone(AbstractBaseBlock):
     Attributes:
         joins_branches: Whether the family evaluates a step's branches as one batch (Stable
             Diffusion) or one after the other (FLUX with true guidance); last bits depend on it.
+            A branch with arguments of its own is evaluated by itself in any family.
         channel_axis: Of the sample, along which further channels are joined.
     """
 
@@ -97,10 +98,8 @@ class AbstractBackbone(AbstractBaseBlock):
             conditioning = BranchedConditioningValue.of({"positive": conditioning})
         if extras:
             conditioning = BranchedConditioningValue.of(
-                {
-                    name: part.with_extras(extras, name)
-                    for name, part in zip(conditioning.names, conditioning.parts, strict=True)
-                }
+                {name: conditioning[name].with_extras(extras, name) for name in conditioning.names},
+                conditioning.asides,
             )
         if not self.joins_branches:
             return replace(conditioning, apart=True)
@@ -139,22 +138,28 @@ class AbstractBackbone(AbstractBaseBlock):
             return self.evaluate(wide_one, timestep, single, residuals, extra)
         if not isinstance(conditioning, BranchedConditioningValue):
             raise TypeError("a branched sample needs a conditioning for each of its branches")
-        if self.joins_branches:
-            count = len(sample.names)
+        outputs: dict[str, Tensor] = {}
+        together = tuple(name for name in sample.names if name in conditioning.alike)
+        if self.joins_branches and together:
+            count = len(together)
             wide = None if channels is None else torch.cat([channels] * count)
-            joined = self._widen(torch.cat(sample.tensors), wide)
+            joined = self._widen(torch.cat([sample[name] for name in together]), wide)
             # A timestep for each sample is one for each sample of each branch.
-            timestep = timestep.repeat(count) if timestep.ndim else timestep
-            output = self.evaluate(joined, timestep, conditioning.joined, residuals, extra)
-            return BranchedValue(sample.names, output.chunk(count))
-        outputs = []
-        for name, tensor, part in zip(
-            sample.names, sample.tensors, conditioning.parts, strict=True
-        ):
+            times = timestep.repeat(count) if timestep.ndim else timestep
+            output = self.evaluate(joined, times, conditioning.join(together), residuals, extra)
+            outputs.update(zip(together, output.chunk(count), strict=True))
+        for name in sample.names:
+            if name in outputs:
+                continue
             with self.cache_context(name):
-                wide_sample = self._widen(tensor, channels)
-                outputs.append(self.evaluate(wide_sample, timestep, part, residuals, extra))
-        return BranchedValue(sample.names, tuple(outputs))
+                outputs[name] = self.evaluate(
+                    self._widen(sample[name], channels),
+                    timestep,
+                    conditioning[name],
+                    residuals,
+                    {**extra, **conditioning.arguments_of(name)},
+                )
+        return BranchedValue(sample.names, tuple(outputs[name] for name in sample.names))
 
     @abstractmethod
     def describe_input(self) -> BackboneSpec:
@@ -249,16 +254,25 @@ class AbstractGuidance(AbstractBaseBlock):
 
     @op
     @final
-    def expand(self, sample: ModelInput, branches: BranchedConditioning) -> ModelInput:
+    def expand(
+        self,
+        sample: ModelInput,
+        branches: BranchedConditioning,
+        index: int = 0,
+        count: int = 1,
+    ) -> ModelInput:
         """Gives the sample to each branch of the step.
 
         Args:
             sample: ``b c h w``.
             branches: The branches' conditionings; one branch needs no expansion.
+            index: Of the step, from 0, where branches take part in some steps only.
+            count: Of all steps.
         """
         if len(branches.names) == 1 or isinstance(sample, BranchedValue):
             return sample
-        return BranchedValue(branches.names, (sample,) * len(branches.names))
+        names = branches.names_at(index, count)
+        return BranchedValue(names, (sample,) * len(names))
 
 
 class AbstractSolver(AbstractBaseBlock):

@@ -104,6 +104,33 @@ class ExtrasValue:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsideValue:
+    """What is particular to the evaluations of one branch.
+
+    Attributes:
+        arguments: Further arguments of the model's forward, such as layers to skip. They hold for
+            all that is evaluated together, so a branch that has any is evaluated by itself.
+        window: Between which shares of the steps it is evaluated, both ends excluded; None for
+            every step.
+    """
+
+    arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    window: tuple[float, float] | None = None
+
+    def takes_part(self, index: int, count: int) -> bool:
+        """Says whether the branch is evaluated at a step.
+
+        Args:
+            index: Of the step, from 0.
+            count: Of all steps.
+        """
+        if self.window is None:
+            return True
+        start, stop = self.window
+        return count * start < index < count * stop
+
+
 @dataclass(frozen=True, kw_only=True)
 class BranchedConditioningValue:
     """The conditionings of the evaluations that one step needs, such as negative and positive.
@@ -112,38 +139,95 @@ class BranchedConditioningValue:
         names: The branches, in the order in which the family batches them.
         parts: One conditioning for each branch.
         apart: Whether the family evaluates one after the other, so that they are never one batch.
+        asides: By branch: what is particular to it, where anything is.
     """
 
     names: tuple[str, ...]
     parts: tuple[ConditioningValue, ...]
     apart: bool = False
+    asides: Mapping[str, AsideValue] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
-    def of(cls, branches: Mapping[str, ConditioningValue]) -> Self:
+    def of(
+        cls,
+        branches: Mapping[str, ConditioningValue],
+        asides: Mapping[str, AsideValue] = MappingProxyType({}),
+    ) -> Self:
         """Builds the value from branches by name, in order.
 
         Args:
             branches: At least one branch.
+            asides: What is particular to some of them.
         """
-        return cls(names=tuple(branches), parts=tuple(branches.values()))
+        return cls(names=tuple(branches), parts=tuple(branches.values()), asides=asides)
+
+    def __getitem__(self, name: str) -> ConditioningValue:
+        """Gives the conditioning of a branch by its name."""
+        return self.parts[self.names.index(name)]
+
+    def names_at(self, index: int, count: int) -> tuple[str, ...]:
+        """Gives the branches that are evaluated at a step.
+
+        Args:
+            index: Of the step, from 0.
+            count: Of all steps.
+        """
+        if not self.asides:
+            return self.names
+        return tuple(
+            name
+            for name in self.names
+            if name not in self.asides or self.asides[name].takes_part(index, count)
+        )
+
+    def arguments_of(self, name: str) -> Mapping[str, Any]:
+        """Gives the arguments of the model's forward that are one branch's own."""
+        return self.asides[name].arguments if name in self.asides else {}
 
     @functools.cached_property
+    def alike(self) -> tuple[str, ...]:
+        """The branches that can be evaluated together: those without arguments of their own."""
+        return tuple(name for name in self.names if not self.arguments_of(name))
+
+    @property
     def joined(self) -> ConditioningValue:
-        """All branches' tensors along the batch axis, made when a family first asks for it.
+        """The tensors of all branches that are evaluated together, along the batch axis.
 
         Raises:
             InputError: The branches cannot be one batch.
         """
-        first, *others = self.parts
-        if not others:
-            return first
-        for name, part in zip(self.names[1:], others, strict=True):
-            _check_alike(self.names[0], first, name, part)
-        tensors = {
-            name: torch.cat([part.tensors[name] for part in self.parts]) for name in first.tensors
-        }
-        batch = sum(part.batch for part in self.parts)
-        return ConditioningValue(tensors=tensors, batch=batch, shared=first.shared)
+        return self.join(self.alike)
+
+    def join(self, names: tuple[str, ...]) -> ConditioningValue:
+        """Gives some branches' tensors along the batch axis; made once, when first asked for.
+
+        Args:
+            names: At least one branch.
+
+        Raises:
+            InputError: The branches cannot be one batch.
+        """
+        made = self._joined.get(names)
+        if made is None:
+            made = self._joined[names] = _join([(name, self[name]) for name in names])
+        return made
+
+    @functools.cached_property
+    def _joined(self) -> dict[tuple[str, ...], ConditioningValue]:
+        return {}
+
+
+def _join(branches: list[tuple[str, ConditioningValue]]) -> ConditioningValue:
+    """Joins conditionings, or raises InputError where they cannot be one batch."""
+    (first_name, first), *others = branches
+    if not others:
+        return first
+    for name, part in others:
+        _check_alike(first_name, first, name, part)
+    parts = [part for _, part in branches]
+    tensors = {name: torch.cat([part.tensors[name] for part in parts]) for name in first.tensors}
+    batch = sum(part.batch for part in parts)
+    return ConditioningValue(tensors=tensors, batch=batch, shared=first.shared)
 
 
 def _check_alike(first: str, one: ConditioningValue, second: str, other: ConditioningValue) -> None:
@@ -205,11 +289,19 @@ class BackboneSpecValue:
         in_channels: Channels it reads, latents and further channels together.
         sample_size: Height and width it was trained at, in latent pixels; None where it has none.
         guidance_embedding: Width of an embedded guidance scale (a distilled model), or None.
+        patch: Latent pixels to a token, along one axis; None for what makes no tokens of them.
+        largest: Height and width that it can take at most, in latent pixels; None for no limit.
+        text_width: Width of the text states that it reads; None where it does not say.
+        layers: How many layers it has that can be skipped; None where it skips none.
     """
 
     in_channels: int
     sample_size: tuple[int, int] | None
     guidance_embedding: int | None = None
+    patch: int | None = None
+    largest: tuple[int, int] | None = None
+    text_width: int | None = None
+    layers: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

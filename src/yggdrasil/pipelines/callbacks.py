@@ -134,7 +134,7 @@ def _read(event: StepEvent, name: str) -> Any:
             return None if part is None else branches.parts[part].tensors[tensor]
         if not name.startswith(_NEGATIVE):
             return branches.joined.tensors[tensor]
-        return branches.parts[0].tensors[tensor] if len(branches.parts) > 1 else None
+        return branches.parts[0].tensors[tensor] if len(branches.alike) > 1 else None
     return event.values[_slot_of(event.loop, name)]
 
 
@@ -163,18 +163,19 @@ def _tensor(name: str) -> str | None:
 def _with_tensor(
     value: BranchedConditioningValue, name: str, tensor: Tensor
 ) -> BranchedConditioningValue:
-    """Replaces a tensor of all branches; one branch's worth of it ends guidance."""
-    last, count = value.parts[-1], len(value.parts)
+    """Replaces a tensor of all branches of a batch; one branch's worth of it ends guidance."""
+    count = len(value.alike)
+    last = value[value.alike[-1]]
     if len(tensor) == last.batch * count:
-        parts = tensor.chunk(count)
+        own = dict(zip(value.alike, tensor.chunk(count), strict=True))
     else:
-        value = replace(value, names=value.names[-1:], parts=value.parts[-1:])
-        parts = (tensor,)
-    changed = [
-        replace(part, tensors={**part.tensors, name: own}, batch=len(own))
-        for part, own in zip(value.parts, parts, strict=True)
-    ]
-    return replace(value, parts=tuple(changed))
+        value = BranchedConditioningValue.of({value.alike[-1]: last})
+        own = {value.names[-1]: tensor}
+    changed = {branch: value[branch] for branch in value.names}
+    for branch, part in own.items():
+        tensors = {**changed[branch].tensors, name: part}
+        changed[branch] = replace(changed[branch], tensors=tensors, batch=len(part))
+    return BranchedConditioningValue.of(changed, value.asides)
 
 
 def _is_apart(event: StepEvent) -> bool:

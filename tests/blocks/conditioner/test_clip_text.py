@@ -216,4 +216,4 @@ def test_clip_skip_is_checked_before_weights_load():
 
 def test_slots():
     assert list(block().slots()) == ["tokenizer", "text_encoder"]
-    assert type(block()).slots()["text_encoder"].cls is CLIPTextModel
+    assert block().slots()["text_encoder"].cls is CLIPTextModel

@@ -20,7 +20,7 @@ from yggdrasil.core.values import BackboneSpecValue, ConditioningValue
 
 __all__ = ["FluxTransformerBackbone"]
 
-_SQUARE = 4
+_PATCH = 2
 _GUIDANCE_WIDTH = 256
 _SCHEDULE = 1000
 _CONTEXTS = {"positive": "cond", "negative": "uncond"}
@@ -54,9 +54,11 @@ class FluxTransformerBackbone(AbstractBackbone):
         """Gives channels of latents that are not packed, size, and whether guidance is embedded."""
         config = with_defaults(FluxTransformer2DModel, self.component_config("transformer"))
         return BackboneSpecValue(
-            in_channels=config["in_channels"] // _SQUARE,
+            in_channels=config["in_channels"] // _PATCH**2,
             sample_size=(self.sample_size, self.sample_size),
             guidance_embedding=_GUIDANCE_WIDTH if config["guidance_embeds"] else None,
+            patch=_PATCH,
+            text_width=config["joint_attention_dim"],
         )
 
     def evaluate(
@@ -111,7 +113,9 @@ class FluxTransformerBackbone(AbstractBackbone):
             known: Values of its inputs that are known.
         """
         config = with_defaults(FluxTransformer2DModel, self.component_config("transformer"))
-        if op == "predict" and config["in_channels"] == (config["out_channels"] or config["in_channels"]):
+        if op == "predict" and config["in_channels"] == (
+            config["out_channels"] or config["in_channels"]
+        ):
             return frozenset({"channels"})
         return frozenset()
 

@@ -132,11 +132,25 @@ class AutoencoderKLCodec(AbstractCodec):
         return concatenate_to(latents, wanted, "pictures")
 
     @op
-    def decode(self, latents: Latents) -> Image:
+    def scale(self, raw_latents: Latents) -> Latents:
+        """Scales latents that are as the encoder gives them, where a caller encoded.
+
+        Args:
+            raw_latents: ``b c h w``, not scaled.
+
+        Returns:
+            ``b c h w``, as the backbone expects them.
+        """
+        return self._scale(raw_latents)
+
+    @op
+    def decode(self, latents: Latents, shifted: bool = True) -> Image:  # noqa: FBT001, FBT002 - a port
         """Decodes latents.
 
         Args:
             latents: ``b c h w``, scaled as the backbone gives them.
+            shifted: Whether a shift that the codec has is undone. Diffusers forgets it for
+                Stable Diffusion 3's inpainting, whose pictures come out otherwise by it.
 
         Returns:
             ``b 3 H W``, around [-1, 1] but not cut to it.
@@ -149,7 +163,7 @@ class AutoencoderKLCodec(AbstractCodec):
             raw = raw + _per_channel(config.latents_mean, raw)
         else:
             raw = raw / config.scaling_factor
-        if config.shift_factor is not None:
+        if shifted and config.shift_factor is not None:
             raw = raw + config.shift_factor
         image: Tensor = vae.decode(raw, return_dict=False)[0]
         return image

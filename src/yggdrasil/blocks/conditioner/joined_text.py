@@ -16,11 +16,18 @@ from yggdrasil.core.kinds import Many, PooledEmbeds, PromptEmbeds, Prompts
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.roles import AbstractConditioner
-from yggdrasil.core.values import Conditioning, ConditioningValue, TextStates, TextStatesValue
+from yggdrasil.core.values import (
+    BackboneSpec,
+    Conditioning,
+    ConditioningValue,
+    TextStates,
+    TextStatesValue,
+)
 
 __all__ = ["JoinedTextConditioner"]
 
 _STATES = "encoder_hidden_states"
+_TOKENS = 512
 
 
 @register_block("conditioner/joined_text")
@@ -32,6 +39,8 @@ class JoinedTextConditioner(AbstractConditioner):
             lists, filled up with zeros to the greatest width, along the tokens.
         pooled: Names of the encoders whose vectors for the whole text are joined.
         pooled_name: What the model calls the joined vector.
+        filled: Names of encoders in whose place stand zeros, as wide as the text that the backbone
+            reads, where the model comes without them.
         zero_empty: Whether no negative prompt is zeros in the place of an empty text;
             ``force_zeros_for_empty_prompt`` of the model says it.
 
@@ -47,6 +56,7 @@ class JoinedTextConditioner(AbstractConditioner):
         tokens: Sequence[Sequence[str]],
         pooled: Sequence[str] = (),
         pooled_name: str = "pooled_projections",
+        filled: Sequence[str] = (),
         zero_empty: bool = False,  # noqa: FBT001, FBT002 - configuration, given by name
     ) -> None:
         if not tokens or not all(tokens):
@@ -57,21 +67,30 @@ class JoinedTextConditioner(AbstractConditioner):
         self.tokens = tokens
         self.pooled = pooled
         self.pooled_name = pooled_name
+        self.filled = frozenset(filled)
         self.zero_empty = bool(zero_empty)
 
     @op
-    def encode(self, prompt: Prompts, parts: Many[TextStates] = ()) -> Conditioning:
+    def encode(
+        self,
+        prompt: Prompts,
+        parts: Many[TextStates] = (),
+        backbone: BackboneSpec | None = None,
+        max_sequence_length: int = _TOKENS,
+    ) -> Conditioning:
         """Joins what the encoders make of the prompts.
 
         Args:
             prompt: Not read here; it is what the encoders read.
             parts: Their states; an encoder that the model does not have is left out.
+            backbone: Says how wide the zeros of an encoder that is not there are.
+            max_sequence_length: How many of them there are.
 
         Raises:
             InputError: No encoder gives any.
         """
         del prompt
-        return self._join(parts)
+        return self._join(parts, backbone, max_sequence_length)
 
     @op
     def encode_negative(
@@ -79,6 +98,8 @@ class JoinedTextConditioner(AbstractConditioner):
         positive: Conditioning,
         parts: Many[TextStates] = (),
         negative_prompt: Prompts | None = None,
+        backbone: BackboneSpec | None = None,
+        max_sequence_length: int = _TOKENS,
     ) -> Conditioning:
         """Joins what the encoders make of the negative prompts.
 
@@ -86,6 +107,8 @@ class JoinedTextConditioner(AbstractConditioner):
             positive: Gives the shape of zeros.
             parts: The encoders' states.
             negative_prompt: Whether there is one; it is what the encoders read.
+            backbone: As for ``encode``.
+            max_sequence_length: The same.
 
         Raises:
             InputError: No encoder gives any.
@@ -93,7 +116,7 @@ class JoinedTextConditioner(AbstractConditioner):
         if self.zero_empty and negative_prompt is None:
             zeros = {name: torch.zeros_like(each) for name, each in positive.tensors.items()}
             return ConditioningValue(tensors=zeros, batch=positive.batch)
-        return self._join(parts)
+        return self._join(parts, backbone, max_sequence_length)
 
     @op
     def adopt(
@@ -155,18 +178,26 @@ class JoinedTextConditioner(AbstractConditioner):
             return frozenset({"parts"})
         return frozenset()
 
-    def _join(self, parts: tuple[TextStatesValue, ...]) -> ConditioningValue:
+    def _join(
+        self, parts: tuple[TextStatesValue, ...], backbone: BackboneSpec | None, tokens: int
+    ) -> ConditioningValue:
         by_name = {part.encoder: part for part in parts}
-        wide = [
-            torch.cat(states, dim=-1) if len(states) > 1 else states[0]
-            for names in self.tokens
-            if (states := [by_name[name].states for name in names if name in by_name])
+        groups = [
+            [by_name[name].states for name in names if name in by_name] for names in self.tokens
         ]
-        if not wide:
+        first = next((states[0] for states in groups if states), None)
+        if first is None:
             raise InputError(
                 f"No text encoder gives any of {list(self.tokens)}: the graph has "
                 f"{', '.join(by_name) or 'none'}."
             )
+        text_width = None if backbone is None else backbone.text_width
+        wide = []
+        for names, states in zip(self.tokens, groups, strict=True):
+            if states:
+                wide.append(torch.cat(states, dim=-1) if len(states) > 1 else states[0])
+            elif text_width is not None and self.filled.issuperset(names):
+                wide.append(first.new_zeros(len(first), tokens, text_width))
         width = max(states.shape[-1] for states in wide)
         even = [pad(states, (0, width - states.shape[-1])) for states in wide]
         joined = torch.cat(even, dim=-2) if len(even) > 1 else wide[0]

@@ -20,10 +20,11 @@ from yggdrasil.core.values import (
     BranchedConditioningValue,
     BranchedValue,
     Conditioning,
+    ConditioningValue,
     ModelOutput,
 )
 
-__all__ = ["ClassifierFreeGuidance"]
+__all__ = ["ClassifierFreeGuidance", "free_branches", "guided", "guides"]
 
 # The scale of the first Stable Diffusion's paper figures, and Diffusers' default.
 _SCALE = 7.5
@@ -61,15 +62,9 @@ class ClassifierFreeGuidance(AbstractGuidance):
         Raises:
             InputError: Guidance is on without a negative conditioning.
         """
-        if not _guides(guidance_scale, backbone):
-            return BranchedConditioningValue.of({"positive": positive})
-        if negative is None:
-            raise InputError(
-                f"guidance_scale is {guidance_scale}, which needs a negative conditioning, and "
-                "there is none: give negative_prompt or negative_prompt_embeds, or "
-                "guidance_scale=1.0 for no guidance."
-            )
-        return BranchedConditioningValue.of({"negative": negative, "positive": positive})
+        return BranchedConditioningValue.of(
+            free_branches(positive, negative, guidance_scale, backbone)
+        )
 
     @op
     def combine(
@@ -88,16 +83,7 @@ class ClassifierFreeGuidance(AbstractGuidance):
         Returns:
             One prediction ``b c h w``.
         """
-        if not isinstance(prediction, BranchedValue):
-            return prediction
-        positive = prediction["positive"]
-        if "negative" not in prediction.names:
-            return positive
-        negative = prediction["negative"]
-        guided: Tensor = negative + guidance_scale * (positive - negative)
-        if guidance_rescale > 0.0:
-            guided = rescale_noise_cfg(guided, positive, guidance_rescale=guidance_rescale)
-        return guided
+        return guided(prediction, guidance_scale, guidance_rescale)
 
     def check_inputs(self, op: str, known: Mapping[str, Any]) -> None:
         """Refuses scales that are no finite numbers.
@@ -122,10 +108,66 @@ class ClassifierFreeGuidance(AbstractGuidance):
             known: Values of its inputs that are known.
         """
         scale = known.get("guidance_scale", _SCALE)
-        if op == "branches" and not _guides(scale, known.get("backbone")):
+        if op == "branches" and not guides(scale, known.get("backbone")):
             return frozenset({"negative"})
         return frozenset()
 
 
-def _guides(scale: float, backbone: BackboneSpecValue | None) -> bool:
+def guides(scale: float, backbone: BackboneSpecValue | None) -> bool:
+    """Says whether guidance is on.
+
+    Args:
+        scale: On above 1.
+        backbone: Off if it embeds the scale itself.
+    """
     return scale > 1 and (backbone is None or backbone.guidance_embedding is None)
+
+
+def free_branches(
+    positive: ConditioningValue,
+    negative: ConditioningValue | None,
+    scale: float,
+    backbone: BackboneSpecValue | None,
+) -> dict[str, ConditioningValue]:
+    """Gives the conditionings by branch: negative and positive, or the positive one alone.
+
+    Args:
+        positive: What the picture is to be like.
+        negative: What it is to be unlike.
+        scale: How far to go.
+        backbone: What it says of itself.
+
+    Raises:
+        InputError: Guidance is on without a negative conditioning.
+    """
+    if not guides(scale, backbone):
+        return {"positive": positive}
+    if negative is None:
+        raise InputError(
+            f"guidance_scale is {scale}, which needs a negative conditioning, and there is none: "
+            "give negative_prompt or negative_prompt_embeds, or guidance_scale=1.0 for no guidance."
+        )
+    return {"negative": negative, "positive": positive}
+
+
+def guided(prediction: Tensor | BranchedValue, scale: float, rescale: float = 0.0) -> Tensor:
+    """Weighs negative and positive predictions against each other.
+
+    Args:
+        prediction: ``b c h w`` for each branch; a plain tensor is passed on.
+        scale: How far to go from the negative towards the positive one.
+        rescale: How much of the positive prediction's contrast to give back, 0 to 1.
+
+    Returns:
+        ``b c h w``.
+    """
+    if not isinstance(prediction, BranchedValue):
+        return prediction
+    positive = prediction["positive"]
+    if "negative" not in prediction.names:
+        return positive
+    negative = prediction["negative"]
+    result: Tensor = negative + scale * (positive - negative)
+    if rescale > 0.0:
+        result = rescale_noise_cfg(result, positive, guidance_rescale=rescale)
+    return result

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from yggdrasil.blocks.checks import check_count
-from yggdrasil.blocks.pictures import PictureSize, default_size
+from yggdrasil.blocks.pictures import PictureSize, size_of_run
 from yggdrasil.blocks.processor.kinds import LatentMask
 from yggdrasil.core.kinds import Channels, Latents, Noise, TokenCount
 from yggdrasil.core.ports import op
@@ -64,8 +64,7 @@ class FluxLayout(AbstractLayout):
             width: In pixels, in the place of the backbone's.
             max_area: How many pixels the picture is to have; height and width then say its shape.
         """
-        rows, columns = default_size(codec, backbone)
-        return self._whole(codec.scale, height or rows, width or columns, max_area)
+        return self._whole(codec.scale, *size_of_run(codec, backbone, height, width), max_area)
 
     @op
     def shape(

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from yggdrasil.blocks.checks import check_multiple
-from yggdrasil.blocks.pictures import are_latents, default_size
-from yggdrasil.core.kinds import Image, Latents
+from yggdrasil.blocks.pictures import PictureSize, are_latents, default_size, size_of_run
+from yggdrasil.core.errors import InputError
+from yggdrasil.core.kinds import Image, Latents, Noise, TokenCount
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.roles import AbstractLayout
@@ -28,11 +29,40 @@ class ImageLayout(AbstractLayout):
 
     Args:
         multiple: What height and width must be multiples of, in pixels. Stable Diffusion's 8 is
-            the scale of its codec.
+            the scale of its codec; None for what a token of the backbone covers.
+        resizes: Whether a picture is brought to the size of the run, ``height`` and ``width`` or
+            what the backbone was trained at, as it is for Stable Diffusion 3. Else it keeps its
+            own.
     """
 
-    def __init__(self, multiple: int = 8) -> None:
+    def __init__(
+        self,
+        multiple: int | None = 8,
+        resizes: bool = False,  # noqa: FBT001, FBT002 - configuration, given by name
+    ) -> None:
         self.multiple = multiple
+        self.resizes = bool(resizes)
+
+    @op
+    def size(
+        self,
+        codec: CodecSpec,
+        backbone: BackboneSpec,
+        height: int | None = None,
+        width: int | None = None,
+    ) -> PictureSize:
+        """Gives the size of the run, which pictures are brought to.
+
+        Args:
+            codec: Gives the scale.
+            backbone: Gives the size it was trained at.
+            height: In pixels, in the place of the backbone's.
+            width: In pixels, in the place of the backbone's.
+
+        Raises:
+            InputError: Nothing tells the size.
+        """
+        return size_of_run(codec, backbone, height, width)
 
     @op
     def shape(
@@ -86,6 +116,17 @@ class ImageLayout(AbstractLayout):
         )
 
     @op
+    def tokens(self, noise: Noise, backbone: BackboneSpec) -> TokenCount:
+        """Gives how many tokens the backbone makes of the latents.
+
+        Args:
+            noise: In the shape of the latents, ``b c h w``.
+            backbone: Gives the size of a token.
+        """
+        patch = backbone.patch or 1
+        return (noise.shape[-2] // patch) * (noise.shape[-1] // patch)
+
+    @op
     def batch(self, conditioning: Conditioning) -> int:
         """Gives how many samples a run makes, for what must be repeated to fit.
 
@@ -93,6 +134,18 @@ class ImageLayout(AbstractLayout):
             conditioning: Of the run.
         """
         return conditioning.batch
+
+    def declines(self, op: str, facts: Mapping[str, Any]) -> bool:
+        """Says that pictures which keep their size are not resized, and who makes no tokens.
+
+        Args:
+            op: The op.
+            facts: Values of its inputs that are known from configuration.
+        """
+        if op == "tokens":
+            backbone = facts.get("backbone")
+            return backbone is not None and backbone.patch is None
+        return op == "size" and not self.resizes
 
     def check_inputs(self, op: str, known: Mapping[str, Any]) -> None:
         """Refuses sizes that the model cannot make.
@@ -102,9 +155,24 @@ class ImageLayout(AbstractLayout):
             known: Values of its inputs that are known.
 
         Raises:
-            InputError: Height or width is no positive multiple.
+            InputError: Height or width is no positive multiple, or more than the model can take.
         """
         del op
-        for name in ("height", "width"):
-            if known.get(name) is not None:
-                check_multiple(name, known[name], self.multiple)
+        codec, backbone = known.get("codec"), known.get("backbone")
+        multiple = self.multiple
+        if multiple is None:
+            multiple = (
+                1 if codec is None or backbone is None else codec.scale * (backbone.patch or 1)
+            )
+        for axis, name in enumerate(("height", "width")):
+            if known.get(name) is None:
+                continue
+            check_multiple(name, known[name], multiple)
+            if codec is None or backbone is None or backbone.largest is None:
+                continue
+            most = backbone.largest[axis] * codec.scale
+            if known[name] > most:
+                raise InputError(
+                    f"{name} is {known[name]}: the model has positions for {most} pixels at most; "
+                    f"give {name}={most} or less."
+                )

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from yggdrasil.blocks.batching import repeat_to
 from yggdrasil.blocks.checks import check_count, check_multiple
-from yggdrasil.blocks.pictures import PictureSize, are_latents, default_size
+from yggdrasil.blocks.pictures import PictureSize, are_latents, size_of_run
 from yggdrasil.blocks.processor.kinds import CropRegion, LatentMask
 from yggdrasil.blocks.processor.vae_image import preprocess, require_pil
 from yggdrasil.core.errors import InputError
@@ -59,7 +59,7 @@ class InpaintMask(AbstractProcessor):
             InputError: Nothing tells the size.
         """
         del mask_image
-        return _size(codec, backbone, height, width)
+        return size_of_run(codec, backbone, height, width)
 
     @op
     def region(
@@ -90,7 +90,7 @@ class InpaintMask(AbstractProcessor):
                 "mask_image is black everywhere, so there is nothing to crop to: paint white what "
                 "is to be painted anew, or leave padding_mask_crop out."
             )
-        rows, columns = _size(codec, backbone, height, width)
+        rows, columns = size_of_run(codec, backbone, height, width)
         left, top, right, bottom = VaeImageProcessor.get_crop_region(
             mask, columns, rows, pad=padding_mask_crop
         )
@@ -186,13 +186,3 @@ class InpaintMask(AbstractProcessor):
                 check_multiple(name, known[name], codec.scale if codec is not None else 1)
         if known.get("padding_mask_crop") is not None:
             check_count("padding_mask_crop", known["padding_mask_crop"], least=0)
-
-
-def _size(
-    codec: CodecSpec, backbone: BackboneSpec, height: int | None, width: int | None
-) -> PictureSize:
-    """Gives each side as it was given, or as the backbone was trained."""
-    if height and width:
-        return PictureSize(height, width)
-    rows, columns = default_size(codec, backbone)
-    return PictureSize(height or rows, width or columns)

@@ -12,7 +12,7 @@ from yggdrasil.core.kinds import Image, Pictures
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.roles import AbstractProcessor
-from yggdrasil.core.values import CodecSpec
+from yggdrasil.core.values import BackboneSpec, CodecSpec
 
 __all__ = ["ReferenceImage"]
 
@@ -21,21 +21,16 @@ __all__ = ["ReferenceImage"]
 class ReferenceImage(AbstractProcessor):
     """The picture that FLUX Kontext changes.
 
-    Args:
-        side: Of a token, in latent pixels; sides are rounded down to multiples of it.
-
     Source:
         Black Forest Labs 2025 (arXiv:2506.15742); ``FluxKontextPipeline`` of Diffusers.
     """
-
-    def __init__(self, side: int = 2) -> None:
-        self.side = side
 
     @op
     def preprocess(
         self,
         pictures: Pictures,
         codec: CodecSpec,
+        backbone: BackboneSpec,
         auto_resize: bool = True,  # noqa: FBT001, FBT002 - a port
     ) -> Image:
         """Resizes and normalises.
@@ -44,6 +39,7 @@ class ReferenceImage(AbstractProcessor):
             pictures: PIL pictures, arrays ``b h w c`` or tensors ``b c h w`` in [0, 1], one or a
                 list, of which the first says the shape; latents ``b c h w`` are passed on.
             codec: Gives the scale.
+            backbone: Gives the size of a token, of which sides are made multiples.
             auto_resize: Take the size of training whose shape is the nearest, and not the
                 picture's own.
 
@@ -55,7 +51,7 @@ class ReferenceImage(AbstractProcessor):
         """
         if isinstance(pictures, Tensor) and pictures.ndim == 4 and are_latents(pictures, codec):
             return pictures
-        step = self.side * codec.scale
+        step = codec.scale * (backbone.patch or 1)
         processor = VaeImageProcessor(vae_scale_factor=step)
         try:
             first = pictures[0] if isinstance(pictures, list) else pictures

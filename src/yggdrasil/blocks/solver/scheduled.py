@@ -45,6 +45,7 @@ __all__ = ["ScheduledSolver", "Tick"]
 
 _STEPS = 50
 _FULL_STRENGTH = ("noised", "noise")
+_GIVEN = ("noise", "sample")
 
 
 class Tick(NamedTuple):
@@ -154,6 +155,7 @@ class ScheduledSolver(AbstractSolver):
         sigmas: list[float] | None = None,
         strength: float | None = None,
         full_strength: Literal["noised", "noise"] = "noised",
+        given_latents: Literal["noise", "sample"] = "noise",
         end: float | None = None,
         begin_index: int | None = None,
         whole_steps: bool = True,  # noqa: FBT001, FBT002 - a port
@@ -174,6 +176,8 @@ class ScheduledSolver(AbstractSolver):
                 noise and runs all of it.
             full_strength: What strength 1 begins with: ``noised`` latents, or nothing but
                 ``noise``, scaled, as inpainting does, which then needs no latents.
+            given_latents: What latents are that a caller gives in the place of noise: ``noise``,
+                or the ``sample`` to begin with as it is, wherever strength says.
             end: Where in training's schedule to end, 0 (noise) to 1, for another model to go on.
             begin_index: What a scheduler that counts its steps is told to begin at; some find
                 another place where a schedule visits a timestep twice.
@@ -201,6 +205,7 @@ class ScheduledSolver(AbstractSolver):
         )
         schedule.check(self._name(), self.schedules())
         check_choice("full_strength", full_strength, _FULL_STRENGTH)
+        check_choice("given_latents", given_latents, _GIVEN)
         scheduler = self._open(self._prepare().record)
         visited = schedule.set_on(scheduler, noise.device)
         from_noise = full_strength == "noise" and (strength == 1.0 or init_latents is None)
@@ -214,6 +219,8 @@ class ScheduledSolver(AbstractSolver):
         elif strength is None or from_noise:
             # Flow begins with the noise as it is, and its schedulers do not say so.
             latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
+        elif init_latents is None and given_latents == "sample":
+            latents = noise
         elif init_latents is None:
             raise InputError(
                 f"strength is {strength}, and there are no init_latents to begin from: give the "
@@ -319,6 +326,8 @@ class ScheduledSolver(AbstractSolver):
             return
         if "full_strength" in known:
             check_choice("full_strength", known["full_strength"], _FULL_STRENGTH)
+        if "given_latents" in known:
+            check_choice("given_latents", known["given_latents"], _GIVEN)
         schedule = Schedule(
             num_inference_steps=known.get("num_inference_steps", _STEPS),
             timesteps=known.get("timesteps"),
@@ -343,12 +352,11 @@ class ScheduledSolver(AbstractSolver):
             op: The op that will be run.
             known: Values of its inputs that are known; noise is where the caller gives it.
         """
-        if op == "start" and known.get("given") is not None:
-            return frozenset({"init_latents"})
         from_noise = known.get("strength") == 1.0 or "noise" in known
-        if op == "start" and known.get("full_strength") == "noise" and from_noise:
-            return frozenset({"init_latents"})
-        return frozenset()
+        unread = (known.get("full_strength") == "noise" and from_noise) or (
+            known.get("given_latents") == "sample" and "noise" in known
+        )
+        return frozenset({"init_latents"} if op == "start" and unread else ())
 
     def weights_version(self) -> tuple[Any, ...]:
         """Gives the scheduler's configuration: it is what the numbers depend on."""

@@ -1,0 +1,101 @@
+"""The transformer of Stable Diffusion 3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from diffusers import SD3Transformer2DModel
+from torch import Tensor
+
+from yggdrasil.blocks.configuration import with_defaults
+from yggdrasil.core.component import Component
+from yggdrasil.core.errors import InputError
+from yggdrasil.core.registry import register_block
+from yggdrasil.core.roles import AbstractBackbone
+from yggdrasil.core.values import BackboneSpecValue, ConditioningValue
+
+__all__ = ["SD3TransformerBackbone"]
+
+
+@register_block("backbone/sd3_transformer")
+class SD3TransformerBackbone(AbstractBackbone):
+    """Transformer that attends to text and picture together, each with weights of its own.
+
+    Source:
+        Esser et al. 2024 (arXiv:2403.03206), section 4; Diffusers' ``SD3Transformer2DModel``.
+    """
+
+    transformer = Component(SD3Transformer2DModel)
+
+    def describe_input(self) -> BackboneSpecValue:
+        """Gives channels, sizes, the text's width and the number of layers."""
+        config = self._config_of_model()
+        size, patch = config["sample_size"], config["patch_size"]
+        most = config["pos_embed_max_size"]
+        return BackboneSpecValue(
+            in_channels=config["in_channels"],
+            sample_size=size and (size, size),
+            patch=patch,
+            largest=most and (most * patch, most * patch),
+            text_width=config["joint_attention_dim"],
+            layers=config["num_layers"],
+        )
+
+    def evaluate(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        conditioning: ConditioningValue,
+        residuals: tuple[Any, ...],
+        model_arguments: dict[str, Any],
+    ) -> Tensor:
+        """Runs the transformer once.
+
+        Args:
+            sample: ``b c h w``, further channels included.
+            timestep: Scalar or ``b``.
+            conditioning: With ``encoder_hidden_states``, ``b tokens width``, and
+                ``pooled_projections``, ``b width``.
+            residuals: None are taken yet.
+            model_arguments: Such as ``joint_attention_kwargs`` and ``skip_layers``.
+
+        Returns:
+            The prediction, ``b c h w``.
+
+        Raises:
+            InputError: The sample has not the channels that the transformer reads.
+        """
+        transformer = self.transformer
+        if sample.shape[1] != transformer.config.in_channels:
+            raise InputError(
+                f"The transformer reads {transformer.config.in_channels} channels and was given "
+                f"{sample.shape[1]}: an inpainting one (33) wants mask and masked picture, so give "
+                "`image` and `mask_image`; others read latents alone."
+            )
+        if residuals:
+            raise InputError(f"{self.type_name} takes no residuals of inner modules.")
+        prediction: Tensor = transformer(
+            hidden_states=sample,
+            timestep=timestep.expand(len(sample)),
+            **{**conditioning.tensors, **conditioning.shared, **model_arguments},
+            return_dict=False,
+        )[0]
+        return prediction
+
+    def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
+        """Says that further channels are not read by a transformer that reads latents alone.
+
+        Args:
+            op: The op that will be run.
+            known: Values of its inputs that are known.
+        """
+        del known
+        config = self._config_of_model()
+        # It answers latents: what it reads beyond their channels are further ones.
+        if op == "predict" and config["in_channels"] <= (config["out_channels"] or 0):
+            return frozenset({"channels"})
+        return frozenset()
+
+    def _config_of_model(self) -> Mapping[str, Any]:
+        return with_defaults(SD3Transformer2DModel, self.component_config("transformer"))
