@@ -132,12 +132,11 @@ class FluxLayout(AbstractLayout):
         if reference is not None:
             grids.append(self._grid(1, reference.shape))
             tensors["reference"] = self._packed(reference)
-        like = {"device": shape.device, "dtype": shape.dtype}
         return ExtrasValue(
             tensors=tensors,
             shared={
-                "txt_ids": torch.zeros(text, 3).to(**like),
-                "img_ids": torch.cat(grids).to(**like),
+                "txt_ids": torch.zeros(text, 3).to(shape.device, shape.dtype),
+                "img_ids": torch.cat(grids).to(shape.device, shape.dtype),
             },
         )
 
@@ -226,9 +225,9 @@ class FluxLayout(AbstractLayout):
             ``b c h w``.
         """
         height, width = shape.shape[-2:]
-        squares = latents.unflatten(1, (height // self.side, width // self.side))
-        squares = squares.unflatten(3, (-1, self.side, self.side))
-        return squares.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+        rows, columns = height // self.side, width // self.side
+        squares = latents.reshape(len(latents), rows, columns, -1, self.side, self.side)
+        return squares.permute(0, 3, 1, 4, 2, 5).reshape(len(latents), -1, height, width)
 
     def check_inputs(self, op: str, known: Mapping[str, Any]) -> None:
         """Refuses sizes that are none, and warns of those that will be made smaller.
@@ -267,8 +266,10 @@ class FluxLayout(AbstractLayout):
         return PictureSize(height // step * step, width // step * step)
 
     def _packed(self, tensor: Tensor) -> Tensor:
-        squares = tensor.unflatten(3, (-1, self.side)).unflatten(2, (-1, self.side))
-        return squares.permute(0, 2, 4, 1, 3, 5).flatten(3, 5).flatten(1, 2)
+        batch, channels, height, width = tensor.shape
+        rows, columns = height // self.side, width // self.side
+        squares = tensor.reshape(batch, channels, rows, self.side, columns, self.side)
+        return squares.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, -1)
 
     def _grid(self, number: int, shape: tuple[int, ...]) -> Tensor:
         """Gives picture, row and column of each token, ``tokens 3``."""
