@@ -166,4 +166,6 @@ def test_branches_that_make_no_batch_are_refused_before_the_loop_where_they_are_
     )
     with pytest.raises(InputError, match=r"scale is \[2\] in the positive and \[1\] in the neg"):
         Recorder(joins_branches=True).prepare(uneven)
-    assert Recorder(joins_branches=False).prepare(uneven) is uneven
+    apart = Recorder(joins_branches=False).prepare(uneven)
+    assert apart.apart
+    assert apart.parts is uneven.parts

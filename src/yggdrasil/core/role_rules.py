@@ -43,21 +43,38 @@ ROLE_RULES: tuple[Rule, ...] = (
         "guidance.branches.negative", ("conditioner.adopt_negative", "conditioner.encode_negative")
     ),
     Rule("guidance.branches.backbone", ("backbone.spec",)),
+    Rule("guidance/true_cfg.branches.adopted", ("conditioner.adopt_negative",)),
     # Pictures in.
     Rule("processor/vae_image.preprocess.pictures", ("$init_image",)),
     Rule("processor/vae_image.preprocess.codec", ("codec.spec",)),
     Rule(
         "processor/vae_image.preprocess.height",
-        ("processor/inpaint_mask.size.height", "layout.size.height", "$height"),
+        ("layout.size.height", "processor/inpaint_mask.size.height", "$height"),
     ),
     Rule(
         "processor/vae_image.preprocess.width",
-        ("processor/inpaint_mask.size.width", "layout.size.width", "$width"),
+        ("layout.size.width", "processor/inpaint_mask.size.width", "$width"),
     ),
     Rule("processor/vae_image.preprocess.crop", ("processor/inpaint_mask.region",)),
     Rule("codec.encode.image", ("processor/vae_image.preprocess", "$pixels")),
     Rule("codec.sample.posterior", ("self.encode",)),
     Rule("codec.sample.batch", ("layout.batch",)),
+    # Pictures that the model reads beside the one that it makes.
+    Rule("processor/reference_image.preprocess.pictures", ("$reference_image",)),
+    Rule("processor/reference_image.preprocess.codec", ("codec.spec",)),
+    Rule("processor/reference_image.preprocess.backbone", ("backbone.spec",)),
+    Rule("reference_codec.encode.image", ("processor/reference_image.preprocess",)),
+    Rule("reference_codec.mode.posterior", ("self.encode",)),
+    Rule("reference_codec.mode.batch", ("layout.batch",)),
+    Rule("layout.positions.reference", ("reference_codec.mode",)),
+    Rule("processor/control_image.preprocess.pictures", ("$control_image",)),
+    Rule("processor/control_image.preprocess.codec", ("codec.spec",)),
+    Rule("processor/control_image.preprocess.height", ("layout.size.height", "$height")),
+    Rule("processor/control_image.preprocess.width", ("layout.size.width", "$width")),
+    Rule("processor/control_image.preprocess.batch", ("layout.batch",)),
+    Rule("control_codec.encode.image", ("processor/control_image.preprocess",)),
+    Rule("control_codec.sample.posterior", ("self.encode",)),
+    Rule("layout.pack_control.latents", ("control_codec.sample",)),
     # Masks.
     Rule("processor/inpaint_mask.size.mask_image", ("$mask",)),
     Rule("processor/inpaint_mask.size.codec", ("codec.spec",)),
@@ -84,13 +101,26 @@ ROLE_RULES: tuple[Rule, ...] = (
         ("$masked_image_latents", "masked_codec.scale", "masked_codec.sample"),
     ),
     Rule("processor/inpaint_blend.blend.known", ("solver.renoise",)),
-    Rule("processor/inpaint_blend.blend.mask", ("processor/inpaint_mask.resize",)),
+    Rule(
+        "processor/inpaint_blend.blend.mask", ("layout.pack_mask", "processor/inpaint_mask.resize")
+    ),
     # Not read there: Diffusers draws the masked picture's latents with 4 channels too, and so a
     # stochastic solver goes on with the numbers after that draw.
     Rule("processor/inpaint_blend.blend.channels", ("processor/inpaint_channels.join",)),
     Rule("processor/inpaint_blend.blend.backbone", ("backbone.spec",)),
     Rule("processor/inpaint_blend.blend.codec", ("codec.spec",)),
-    Rule("backbone.predict.channels", ("processor/inpaint_channels.join",)),
+    Rule("processor/fill_channels.join.mask", ("processor/inpaint_mask.preprocess",)),
+    Rule("processor/fill_channels.join.masked_latents", ("masked_codec.sample",)),
+    Rule("processor/fill_channels.join.codec", ("codec.spec",)),
+    Rule(
+        "backbone.predict.channels",
+        (
+            "$channels",
+            "layout.pack_control",
+            "layout.pack_channels",
+            "processor/inpaint_channels.join",
+        ),
+    ),
     # Shapes and noise.
     Rule("layout.shape.conditioning", ("conditioner.adopt", "conditioner.encode")),
     Rule("layout.batch.conditioning", ("conditioner.adopt", "conditioner.encode")),
@@ -104,14 +134,30 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("layout.tokens.noise", ("$latents", "source.sample")),
     Rule("layout.tokens.backbone", ("backbone.spec",)),
     Rule("layout.match.latents", ("codec.sample",)),
+    Rule("layout.tokens.shape", ("self.shape",)),
+    Rule("layout.positions.shape", ("self.shape",), mode="denoise"),
+    Rule("layout.positions.shape", ("self.match",), mode="corrupt"),
+    Rule("layout.positions.conditioning", ("conditioner.adopt", "conditioner.encode")),
+    Rule("layout.pack_noise.noise", ("$start_noise", "source.sample")),
+    Rule("layout.pack_start.noise", ("$start_noise",)),
+    Rule("layout.pack.latents", ("codec.sample",)),
+    Rule("layout.pack_mask.mask", ("processor/inpaint_mask.resize",)),
+    Rule("layout.pack_mask.codec", ("codec.spec",)),
+    Rule("layout.pack_channels.channels", ("processor/fill_channels.join",)),
+    Rule("layout.unpack.latents", ("solver.finish",)),
+    Rule("layout.unpack.shape", ("self.shape",)),
     Rule("source.sample.shape", ("layout.shape",), mode="denoise"),
     Rule("source.sample.shape", ("layout.match",), mode="corrupt"),
     # The loop.
-    Rule("solver.start.noise", ("$latents", "source.sample")),
-    Rule("solver.start.init_latents", ("$init_latents", "codec.sample")),
-    Rule("solver.resume.init_latents", ("$init_latents", "codec.sample")),
+    Rule(
+        "solver.start.noise",
+        ("$latents", "layout.pack_noise", "source.sample"),
+    ),
+    Rule("solver.start.init_latents", ("$init_latents", "layout.pack", "codec.sample")),
+    Rule("solver.resume.init_latents", ("$init_latents", "layout.pack", "codec.sample")),
     Rule("solver.resume.begin", ("$denoising_start",)),
     Rule("solver.resume.end", ("$denoising_end",)),
+    Rule("solver.start.given", ("layout.pack_start",)),
     Rule("solver.start.tokens", ("layout.tokens",)),
     Rule("solver.start.end", ("$denoising_end",)),
     Rule(
@@ -139,10 +185,10 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("solver.step.model_output", ("guidance.combine", "backbone.predict")),
     Rule("solver.finish.state", ("self.step+splices",)),
     Rule("solver.renoise.state", ("self.step",)),
-    Rule("solver.renoise.init_latents", ("$init_latents", "codec.sample")),
-    Rule("solver.renoise.noise", ("$latents", "source.sample")),
+    Rule("solver.renoise.init_latents", ("$init_latents", "layout.pack", "codec.sample")),
+    Rule("solver.renoise.noise", ("$latents", "layout.pack_noise", "source.sample")),
     # Pictures out.
-    Rule("codec.decode.latents", ("solver.finish", "self.sample")),
+    Rule("codec.decode.latents", ("layout.unpack", "solver.finish", "self.sample")),
     Rule("outer_module/safety_checker.check.image", ("codec.decode",)),
     Rule(
         "processor/vae_image.postprocess.image",
@@ -158,11 +204,11 @@ ROLE_RULES: tuple[Rule, ...] = (
     # Training: the same nodes, wired to corrupt and to compare.
     Rule("timesteps.sample.latents", ("codec.sample",)),
     Rule("timesteps.sample.solver", ("solver.spec",)),
-    Rule("solver.corrupt.latents", ("codec.sample",)),
-    Rule("solver.corrupt.noise", ("source.sample",)),
+    Rule("solver.corrupt.latents", ("layout.pack", "codec.sample")),
+    Rule("solver.corrupt.noise", ("layout.pack_noise", "source.sample")),
     Rule("solver.corrupt.timestep", ("timesteps.sample",)),
-    Rule("solver.target.latents", ("codec.sample",)),
-    Rule("solver.target.noise", ("source.sample",)),
+    Rule("solver.target.latents", ("layout.pack", "codec.sample")),
+    Rule("solver.target.noise", ("layout.pack_noise", "source.sample")),
     Rule("solver.target.timestep", ("timesteps.sample",)),
     Rule("backbone.predict.sample", ("solver.corrupt",), mode="corrupt"),
     Rule("backbone.predict.timestep", ("timesteps.sample",), mode="corrupt"),
@@ -183,6 +229,7 @@ ROLE_RULES: tuple[Rule, ...] = (
 SPLICES: tuple[Splice, ...] = (Splice(kind="solver_state", after="solver.step"),)
 
 DRAWS: tuple[str, ...] = (
+    "control_codec.sample",
     "codec.sample",
     "source.sample",
     "timesteps.sample",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar, final
 
 import torch
@@ -67,10 +68,12 @@ class AbstractBackbone(AbstractBaseBlock):
         joins_branches: Whether the family evaluates a step's branches as one batch (Stable
             Diffusion) or one after the other (FLUX with true guidance); last bits depend on it.
             A branch with arguments of its own is evaluated by itself in any family.
+        channel_axis: Of the sample, along which further channels are joined.
     """
 
     role: ClassVar[str] = "backbone"
     joins_branches: bool = True
+    channel_axis: ClassVar[int] = 1
 
     @op(fact=True)
     def spec(self) -> BackboneSpec:
@@ -98,8 +101,9 @@ class AbstractBackbone(AbstractBaseBlock):
                 {name: conditioning[name].with_extras(extras, name) for name in conditioning.names},
                 conditioning.asides,
             )
-        if self.joins_branches:
-            _ = conditioning.joined  # here, outside the loop, and refused here where it cannot be
+        if not self.joins_branches:
+            return replace(conditioning, apart=True)
+        _ = conditioning.joined  # here, outside the loop, and refused here where it cannot be
         return conditioning
 
     @op
@@ -130,7 +134,8 @@ class AbstractBackbone(AbstractBaseBlock):
                 if isinstance(conditioning, BranchedConditioningValue)
                 else conditioning
             )
-            return self.evaluate(_widen(sample, channels), timestep, single, residuals, extra)
+            wide_one = self._widen(sample, channels)
+            return self.evaluate(wide_one, timestep, single, residuals, extra)
         if not isinstance(conditioning, BranchedConditioningValue):
             raise TypeError("a branched sample needs a conditioning for each of its branches")
         outputs: dict[str, Tensor] = {}
@@ -140,7 +145,7 @@ class AbstractBackbone(AbstractBaseBlock):
         if self.joins_branches and together:
             count = len(together)
             wide = None if channels is None else torch.cat([channels] * count)
-            joined = _widen(torch.cat([sample[name] for name in together]), wide)
+            joined = self._widen(torch.cat([sample[name] for name in together]), wide)
             # A timestep for each sample is one for each sample of each branch.
             times = timestep.repeat(count) if timestep.ndim else timestep
             output = self.evaluate(joined, times, conditioning.join(together), residuals, extra)
@@ -150,7 +155,7 @@ class AbstractBackbone(AbstractBaseBlock):
                 continue
             with self.cache_context(name):
                 outputs[name] = self.evaluate(
-                    _widen(sample[name], channels),
+                    self._widen(sample[name], channels),
                     timestep,
                     conditioning[name],
                     residuals,
@@ -189,9 +194,10 @@ class AbstractBackbone(AbstractBaseBlock):
         del branch
         return contextlib.nullcontext()
 
-
-def _widen(sample: Tensor, channels: Tensor | None) -> Tensor:
-    return sample if channels is None else torch.cat([sample, channels], dim=1)
+    def _widen(self, sample: Tensor, channels: Tensor | None) -> Tensor:
+        if channels is None:
+            return sample
+        return torch.cat([sample, channels], dim=self.channel_axis)
 
 
 class AbstractCodec(AbstractBaseBlock):

@@ -8,6 +8,8 @@ from it. A *source* is
 * ``role.*.port``: that output of any op (for inputs that take many);
 * ``self.op+splices``: the same after every op that is spliced in behind it;
 * ``$name``: a graph input.
+
+A rule without sources keeps an input from being taken by its name: nothing feeds it.
 """
 
 from __future__ import annotations

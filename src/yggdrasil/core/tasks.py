@@ -38,6 +38,7 @@ _KEYS = (
     "requires",
     "outputs",
     "diffusers",
+    "only_by_name",
 )
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -56,6 +57,8 @@ class Task:
         requires: Arguments that a call must give.
         outputs: The graph outputs that the task is about; none means all that the graph exposes.
         diffusers: The Diffusers pipeline whose arguments these are.
+        only_by_name: Whether a call is for it only where that is said: its arguments are those of
+            another task, and its model is another.
     """
 
     name: str
@@ -66,6 +69,7 @@ class Task:
     requires: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     diffusers: str | None = None
+    only_by_name: bool = False
 
     def bind(
         self,
@@ -159,6 +163,11 @@ def read_task(name: str, settings: Mapping[str, Any]) -> Task:
     diffusers = settings.get("diffusers")
     if diffusers is not None and not isinstance(diffusers, str):
         raise ConfigError(f"Task {name!r}: 'diffusers' is {diffusers!r}; it must be a string.")
+    only_by_name = settings.get("only_by_name", False)
+    if not isinstance(only_by_name, bool):
+        raise ConfigError(
+            f"Task {name!r}: 'only_by_name' is {only_by_name!r}; it must be true or false."
+        )
     task = Task(
         name=name,
         takes=(*_names(name, settings, "takes"), *_names(name, settings, "also_takes")),
@@ -168,6 +177,7 @@ def read_task(name: str, settings: Mapping[str, Any]) -> Task:
         requires=_names(name, settings, "requires"),
         outputs=_names(name, settings, "outputs"),
         diffusers=diffusers,
+        only_by_name=only_by_name,
     )
     for key in ("arguments", "defaults", "requires"):
         for argument in getattr(task, key):
@@ -215,6 +225,7 @@ def choose_task(
         if name not in known:
             raise UnknownInputError(f"There is no task {name!r}.{nearest(name, known)}")
         return known[name]
+    known = {key: task for key, task in known.items() if not task.only_by_name}
     if not known:
         return None
     given = {key for key, value in call.items() if value is not None and "." not in key}

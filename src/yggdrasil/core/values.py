@@ -138,11 +138,13 @@ class BranchedConditioningValue:
     Attributes:
         names: The branches, in the order in which the family batches them.
         parts: One conditioning for each branch.
+        apart: Whether the family evaluates one after the other, so that they are never one batch.
         asides: By branch: what is particular to it, where anything is.
     """
 
     names: tuple[str, ...]
     parts: tuple[ConditioningValue, ...]
+    apart: bool = False
     asides: Mapping[str, AsideValue] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod

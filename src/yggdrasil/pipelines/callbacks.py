@@ -129,6 +129,9 @@ def _read(event: StepEvent, name: str) -> Any:
     tensor = _tensor(name)
     if tensor is not None:
         branches = event.values[_slot_of(event.loop, "conditioning")]
+        if branches.apart:
+            part = _part(branches, name)
+            return None if part is None else branches.parts[part].tensors[tensor]
         if not name.startswith(_NEGATIVE):
             return branches.joined.tensors[tensor]
         return branches.parts[0].tensors[tensor] if len(branches.alike) > 1 else None
@@ -139,6 +142,9 @@ def _write(event: StepEvent, name: str, value: Any) -> None:
     if name == "latents":
         carried = event.loop.carried
         event.values[carried] = event.values[carried].with_latents(value)
+    elif _tensor(name) is not None and _is_apart(event):
+        for slot in _slots_of(event.loop, "conditioning"):
+            event.values[slot] = _with_part(event.values[slot], name, value)
     elif name in _TENSORS:
         for slot in _slots_of(event.loop, "branches", "conditioning"):
             event.values[slot] = _with_tensor(event.values[slot], _TENSORS[name], value)
@@ -170,6 +176,30 @@ def _with_tensor(
         tensors = {**changed[branch].tensors, name: part}
         changed[branch] = replace(changed[branch], tensors=tensors, batch=len(part))
     return BranchedConditioningValue.of(changed, value.asides)
+
+
+def _is_apart(event: StepEvent) -> bool:
+    """Says whether the family evaluates branches one after the other."""
+    value: BranchedConditioningValue = event.values[_slot_of(event.loop, "conditioning")]
+    return value.apart
+
+
+def _part(value: BranchedConditioningValue, name: str) -> int | None:
+    """Gives the place of the branch that a name of Diffusers' is about, if there is such a one."""
+    branch = "negative" if name.startswith(_NEGATIVE) else "positive"
+    return value.names.index(branch) if branch in value.names else None
+
+
+def _with_part(
+    value: BranchedConditioningValue, name: str, tensor: Tensor
+) -> BranchedConditioningValue:
+    """Replaces a tensor of one branch, where branches are evaluated one after the other."""
+    place, key = _part(value, name), _TENSORS[name.removeprefix(_NEGATIVE)]
+    if place is None:
+        return value
+    parts = list(value.parts)
+    parts[place] = replace(parts[place], tensors={**parts[place].tensors, key: tensor})
+    return replace(value, parts=tuple(parts))
 
 
 def _can_read(loop: Loop, name: str) -> bool:

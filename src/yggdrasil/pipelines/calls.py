@@ -172,7 +172,8 @@ def _choose(
         return _freed(next(task for task in tasks if task.name == stage.task), linked)
     reads = {task.name: {_target(task, name) for name in task.takes} for task in tasks}
     matters = linked & set().union(*reads.values())
-    taking = [task for task in tasks if matters <= reads[task.name]] or tasks
+    open_to = [task for task in tasks if not task.only_by_name] or tasks
+    taking = [task for task in open_to if matters <= reads[task.name]] or open_to
     ready = [task for task in taking if {*own, *shared}.issuperset(task.requires)]
     fitting = [t for t in ready if all(name in t.takes or "." in name for name in own)]
     if not fitting:

@@ -22,7 +22,7 @@ from yggdrasil.hub.zoo import fallback
 from yggdrasil.pipelines.combining import Stages, combine
 from yggdrasil.pipelines.components import check_files, check_whole
 from yggdrasil.pipelines.configs import InferenceConfig, make_graph, read_config
-from yggdrasil.pipelines.models import graph_of, use_own_solver, use_settings, use_solver
+from yggdrasil.pipelines.models import graph_of, own_task, use_own_solver, use_settings, use_solver
 from yggdrasil.pipelines.notices import warn_of_left_out
 from yggdrasil.pipelines.opening import Options, one_dtype, overlay, sort_options
 from yggdrasil.pipelines.workflows.files import open_workflow_file, write_workflow
@@ -203,6 +203,8 @@ class PipelineMakers(ABC):
             use_own_solver(graph, library)  # a graph that was saved has its own
         if model.graph_file is None:
             use_settings(graph, library)
+        if whole and task is None:
+            task = own_task(graph, library)
         pipeline = cls.from_graph(graph, task=task, library=library, **given.pipeline)
         if whole:
             check_whole(graph, library, given.components)

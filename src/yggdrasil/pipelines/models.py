@@ -11,7 +11,7 @@ from yggdrasil.hub.families import template_for
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import is_hub_id
 
-__all__ = ["graph_of", "use_own_solver", "use_settings", "use_solver"]
+__all__ = ["graph_of", "own_task", "use_own_solver", "use_settings", "use_solver"]
 
 
 def graph_of(library: Library) -> ComputeGraph:
@@ -30,6 +30,19 @@ def graph_of(library: Library) -> ComputeGraph:
         return graph
     template, _ = template_for(library.pipeline_class(), library.describe())
     return resolve_template(template)[0]
+
+
+def own_task(graph: ComputeGraph, library: Library) -> str | None:
+    """Gives the task that a model is for, where a call's arguments alone would not say it.
+
+    Args:
+        graph: Of the model's family.
+        library: The model.
+    """
+    for name, settings in graph.tasks.items():
+        if settings.get("only_by_name") and settings.get("diffusers") == library.pipeline_class():
+            return name
+    return None
 
 
 def use_solver(graph: ComputeGraph, solver: str) -> None:

@@ -136,15 +136,15 @@ def test_a_part_is_put_into_its_whole():
 
 
 @pytest.mark.parametrize(
-    ("known", "message"),
+    ("op", "known", "message"),
     [
-        ({"codec": CODEC, "height": 30}, "height=32"),
-        ({"padding_mask_crop": -1}, "padding_mask_crop is -1"),
+        ("size", {"codec": CODEC, "height": 30}, "height=32"),
+        ("region", {"padding_mask_crop": -1}, "padding_mask_crop is -1"),
     ],
 )
-def test_refused_inputs(known, message):
+def test_refused_inputs(op, known, message):
     with pytest.raises(InputError, match=message):
-        MASK.check_inputs("region", known)
+        MASK.check_inputs(op, known)
     MASK.check_inputs("region", {"height": 30, "padding_mask_crop": 0})
 
 

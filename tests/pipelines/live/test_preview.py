@@ -8,6 +8,7 @@ from torch.nn.functional import interpolate
 from tests.core.graphs import NODES, chain, diffusion
 from tests.core.toys import Text
 from tests.pipelines.conftest import quiet
+from tests.tiny_flux import tiny_flux
 from tests.tiny_models import tiny_pipeline
 from yggdrasil import InferencePipeline
 from yggdrasil.core.errors import InputError
@@ -95,6 +96,22 @@ def test_every_sample_has_its_picture(ddim):
     call = {**CALL, "prompt": ["a cat", "a dog"], "width": 80, "height": 64}
     ddim(**call, preview=frames.append)
     assert [image.size for image in frames[0].images] == [(10, 8)] * 2
+
+
+def test_packed_latents_are_unpacked_for_a_picture():
+    flux = quiet(InferencePipeline.from_diffusers(tiny_flux()))
+    call = {
+        "prompt": "a cat", "height": 64, "width": 96, "num_inference_steps": 2,
+        "max_sequence_length": 8, "generator": torch.Generator().manual_seed(0),
+    }  # fmt: skip
+    frames, last = [], []
+    flux(**call, preview=Preview(frames.append, every=1))
+    assert [image.size for frame in frames for image in frame.images] == [(12, 8)] * 2
+    result = flux(**call, preview=Preview(last.append, every=2, decode=True), output_type="np")
+    shown = np.asarray(last[0].images[0], np.float32) / 255
+    assert np.abs(shown - result.images[0]).max() < 0.01
+    with pytest.raises(InputError, match="packed latents"):
+        flux(**call, preview=frames.append, output_type="latent")
 
 
 def test_previews_change_no_bit(ddim, theirs):

@@ -112,6 +112,26 @@ class AutoencoderKLCodec(AbstractCodec):
         return repeat_to(latents, wanted, "pictures").contiguous()
 
     @op
+    def mode(self, posterior: Posterior, batch: int | None = None) -> Latents:
+        """Gives the likeliest latents, without a draw, scaled as the backbone expects them.
+
+        Args:
+            posterior: Of the pictures.
+            batch: How many latents are wanted, a multiple of the pictures; None for one each.
+
+        Returns:
+            ``b c h w``.
+
+        Raises:
+            InputError: The batch is no multiple of the pictures.
+        """
+        latents = posterior.mode()
+        if not posterior.certain:
+            latents = self._scale(latents)
+        wanted = posterior.batch if batch is None else batch
+        return concatenate_to(latents, wanted, "pictures")
+
+    @op
     def scale(self, raw_latents: Latents) -> Latents:
         """Scales latents that are as the encoder gives them, where a caller encoded.
 

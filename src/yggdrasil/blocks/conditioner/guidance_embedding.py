@@ -21,11 +21,17 @@ __all__ = ["GuidanceEmbedding"]
 class GuidanceEmbedding(AbstractConditioner):
     """The guidance scale for backbones distilled to read it: ``timestep_cond``, ``b width``.
 
+    Args:
+        plain: Give the scale as it is, ``guidance``, ``b``, to a backbone that embeds it itself.
+
     Source:
         Meng et al. 2022 (arXiv:2210.03142), section 3.1; Luo et al. 2023 (arXiv:2310.04378). The
         form of the embedding and its factor 1000: google-research/vdm@dc27b98,
         ``model_vdm.py:get_timestep_embedding``.
     """
+
+    def __init__(self, *, plain: bool = False) -> None:
+        self.plain = plain
 
     @op
     def embed(
@@ -41,6 +47,9 @@ class GuidanceEmbedding(AbstractConditioner):
         width = backbone.guidance_embedding
         if width is None:
             return ExtrasValue()
+        if self.plain:
+            scale = torch.full([1], guidance_scale, dtype=torch.float32, device=conditioning.device)
+            return ExtrasValue(tensors={"guidance": scale})
         # The models were trained on the weight that is 0 without guidance: the scale minus 1.
         weights = torch.tensor(guidance_scale - 1).repeat(conditioning.batch)
         embedded = sinusoids(weights, width).to(conditioning.device, conditioning.dtype)

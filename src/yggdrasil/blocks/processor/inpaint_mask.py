@@ -179,10 +179,10 @@ class InpaintMask(AbstractProcessor):
         Raises:
             InputError: A value cannot be right.
         """
-        del op
         codec = known.get("codec")
         for name in ("height", "width"):
-            if known.get(name) is not None:
+            # Where a layout gives the size it makes it fit.
+            if op == "size" and known.get(name) is not None:
                 check_multiple(name, known[name], codec.scale if codec is not None else 1)
         if known.get("padding_mask_crop") is not None:
             check_count("padding_mask_crop", known["padding_mask_crop"], least=0)

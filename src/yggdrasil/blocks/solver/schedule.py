@@ -169,7 +169,9 @@ class Schedule:
         """Gives how many steps the whole schedule has, as Diffusers counts them."""
         further = self._shift(scheduler)
         sigmas = self.sigmas
-        if sigmas is None and self.linear_sigmas and self.num_inference_steps is not None:
+        own = scheduler.config.get("use_flow_sigmas")  # the scheduler lays them itself
+        linear = self.linear_sigmas and not own
+        if sigmas is None and linear and self.num_inference_steps is not None:
             count = self.num_inference_steps
             sigmas = np.linspace(1.0, 1 / count, count).tolist()
         if self.timesteps is not None:

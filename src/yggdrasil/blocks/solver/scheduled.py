@@ -163,6 +163,7 @@ class ScheduledSolver(AbstractSolver):
         mu: float | None = None,
         tokens: TokenCount | None = None,
         max_shift: float | None = None,
+        given: Latents | None = None,
     ) -> SolverState:
         """Makes the first state.
 
@@ -187,6 +188,7 @@ class ScheduledSolver(AbstractSolver):
             mu: How far a flow's schedule is shifted; told by ``tokens`` unless given.
             tokens: How many tokens the latents make.
             max_shift: The shift of the largest picture, for schedulers that do not say it.
+            given: Latents to begin with as they are, wherever the schedule begins.
 
         Raises:
             InputError: A value cannot be right, or latents and strength do not go together.
@@ -215,7 +217,9 @@ class ScheduledSolver(AbstractSolver):
                 "init_latents are given without a strength: give strength, from 0 (keep them) to "
                 "1 (noise them fully), such as strength=0.8."
             )
-        if strength is None or from_noise:
+        if given is not None:
+            latents = given.to(device=noise.device, dtype=noise.dtype)
+        elif strength is None or from_noise:
             # Flow begins with the noise as it is, and its schedulers do not say so.
             latents = noise * getattr(scheduler, "init_noise_sigma", 1.0)
         elif init_latents is None and given_latents == "sample":

@@ -228,8 +228,9 @@ def _rule(document: Document, path: tuple[str | int, ...], rule: Any) -> Rule:
     if isinstance(sources, str):
         rule = {**rule, "sources": [sources]}
     check_keys(document, path, rule, RULE_KEYS, "a rule")
+    # A rule without sources keeps an input from being read by its name.
     for key in ("target", "sources"):
-        if not rule.get(key):
+        if rule.get(key) in (None, ""):
             raise document.error(f"a rule wants {key!r}.", *path)
     _check_strings(document, (*path, "sources"), rule["sources"])
     mode = rule.get("mode")

@@ -47,7 +47,7 @@ def keep_predictions(plan: Plan) -> Plan:
 
 
 def estimate_latents(event: StepEvent) -> Tensor | None:
-    """Estimates the clean latents ``b c h w`` that the step's prediction points to.
+    """Estimates the clean latents that a step's prediction points to, packed where the loop's are.
 
     Args:
         event: A step of a plan that ``keep_predictions`` gave.
@@ -69,7 +69,7 @@ def _solve(places: _Places, values: list[Any]) -> Tensor | None:
         last = solver.spec().num_train_timesteps - 1
         # Schedules may lie between the timesteps of training; the nearest is near enough to look.
         level = values[places.timestep].round().long().clamp(0, last).reshape(-1)
-        one = torch.ones(1, 1, 1, 1, device=sample.device)
+        one = torch.ones((1,) * sample.ndim, device=sample.device)
         zero = torch.zeros_like(one)
         a, s = solver.corrupt(one, zero, level), solver.corrupt(zero, one, level)
         c, d = solver.target(one, zero, level), solver.target(zero, one, level)

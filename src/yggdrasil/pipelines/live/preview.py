@@ -13,7 +13,7 @@ from yggdrasil.core.errors import InputError
 from yggdrasil.core.executor import StepEvent
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Call, Loop, Plan
-from yggdrasil.core.roles import AbstractCodec
+from yggdrasil.core.roles import AbstractCodec, AbstractLayout
 from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.live.colours import ColourMap
 from yggdrasil.pipelines.live.estimate import estimate_latents, keep_predictions
@@ -66,6 +66,7 @@ class Preview:
         self._every = every
         self._decode = decode
         self._codec: AbstractCodec | None = None
+        self._unpack: Call | None = None
         self._map: tuple[object, ColourMap] | None = None
 
     def prepare(self, plan: Plan, graph: ComputeGraph) -> Plan:
@@ -79,6 +80,7 @@ class Preview:
             InputError: Nothing in the graph makes pictures of latents.
         """
         self._codec = _find_codec(plan, graph)
+        self._unpack = _find_unpacking(plan, graph)
         return keep_predictions(plan)
 
     def on_call(self, call: Call) -> None:
@@ -90,6 +92,11 @@ class Preview:
             return
         latents = estimate_latents(event)
         if latents is not None:
+            if self._unpack is not None:
+                further = {name: event.values[slot] for name, slot in self._unpack.arguments
+                           if name != "latents" and isinstance(slot, int)}  # fmt: skip
+                unpack = getattr(self._unpack.block, self._unpack.spec.name)
+                latents = unpack(latents=latents, **further)
             pictures = self._pictures(self._codec, latents)
             self._show(PreviewFrame(index=event.index, count=event.count, images=pictures))
 
@@ -104,6 +111,23 @@ class Preview:
         if self._map is None or self._map[0] != version:
             self._map = (version, ColourMap.fit(codec))
         return self._map[1]
+
+
+def _find_unpacking(plan: Plan, graph: ComputeGraph) -> Call | None:
+    """Gives the call that unpacks latents after the loop, if the family packs them.
+
+    Raises:
+        InputError: It does, and this run unpacks nothing.
+    """
+    for call in (item for item in plan.items if isinstance(item, Call)):
+        if isinstance(call.block, AbstractLayout) and call.spec.name == "unpack":
+            return call
+    if any(isinstance(b, AbstractLayout) and "unpack" in b.ops() for _, b in blocks_of(graph)):
+        raise InputError(
+            f"preview: the loop of graph {graph.name!r} has packed latents, and with output_type "
+            "'latent' nothing unpacks them: ask for pictures, or leave preview out."
+        )
+    return None
 
 
 def _find_codec(plan: Plan, graph: ComputeGraph) -> AbstractCodec:

@@ -1,0 +1,139 @@
+"""The transformer of FLUX.1."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from diffusers import FluxTransformer2DModel
+from torch import Tensor
+
+from yggdrasil.blocks.checks import check_count
+from yggdrasil.blocks.configuration import with_defaults
+from yggdrasil.core.component import Component
+from yggdrasil.core.errors import InputError
+from yggdrasil.core.registry import register_block
+from yggdrasil.core.roles import AbstractBackbone
+from yggdrasil.core.values import BackboneSpecValue, ConditioningValue
+
+__all__ = ["FluxTransformerBackbone"]
+
+_PATCH = 2
+_GUIDANCE_WIDTH = 256
+_SCHEDULE = 1000
+_CONTEXTS = {"positive": "cond", "negative": "uncond"}
+
+
+@register_block("backbone/flux_transformer")
+class FluxTransformerBackbone(AbstractBackbone):
+    """Transformer over text and picture together, which reads latents as tokens.
+
+    A token is a square of 2 x 2 latent pixels: a layout packs them. The branches of a step are
+    evaluated one after the other.
+
+    Args:
+        sample_size: Height and width it was trained at, in latent pixels; its configuration does
+            not say.
+
+    Source:
+        Black Forest Labs 2024, FLUX.1; Diffusers' ``FluxTransformer2DModel``.
+    """
+
+    joins_branches: bool = False
+    channel_axis: ClassVar[int] = -1
+
+    transformer = Component(FluxTransformer2DModel)
+
+    def __init__(self, sample_size: int = 128) -> None:
+        check_count("sample_size", sample_size)
+        self.sample_size = sample_size
+
+    def describe_input(self) -> BackboneSpecValue:
+        """Gives channels of latents that are not packed, size, and whether guidance is embedded."""
+        config = with_defaults(FluxTransformer2DModel, self.component_config("transformer"))
+        return BackboneSpecValue(
+            in_channels=config["in_channels"] // _PATCH**2,
+            sample_size=(self.sample_size, self.sample_size),
+            guidance_embedding=_GUIDANCE_WIDTH if config["guidance_embeds"] else None,
+            patch=_PATCH,
+            text_width=config["joint_attention_dim"],
+        )
+
+    def evaluate(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        conditioning: ConditioningValue,
+        residuals: tuple[Any, ...],
+        model_arguments: dict[str, Any],
+    ) -> Tensor:
+        """Runs the transformer once.
+
+        Args:
+            sample: ``b tokens c``, further channels included.
+            timestep: Scalar or ``b``.
+            conditioning: With ``encoder_hidden_states`` (``b tokens width``) and
+                ``pooled_projections`` (``b width``); ``txt_ids`` and ``img_ids`` (``tokens 3``)
+                shared; ``reference`` (``b tokens c``) where it reads another picture too.
+            residuals: None are taken yet.
+            model_arguments: Such as ``joint_attention_kwargs``.
+
+        Returns:
+            The prediction, ``b tokens c``.
+
+        Raises:
+            InputError: The sample has not the channels that the transformer reads.
+        """
+        transformer = self.transformer
+        if sample.shape[-1] != transformer.config.in_channels:
+            raise InputError(_wrong_channels(sample.shape[-1], transformer.config.in_channels))
+        if residuals:
+            raise InputError(f"{self.type_name} takes no residuals of inner modules.")
+        named = dict(conditioning.tensors)
+        reference = named.pop("reference", None)
+        tokens = sample.shape[1]
+        if reference is not None:
+            sample = torch.cat([sample, reference], dim=1)
+        share = timestep.expand(len(sample)).to(sample.dtype) / _SCHEDULE
+        prediction: Tensor = transformer(
+            hidden_states=sample,
+            timestep=share,
+            **{**named, **conditioning.shared, **model_arguments},
+            return_dict=False,
+        )[0]
+        return prediction if reference is None else prediction[:, :tokens]
+
+    def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
+        """Says that further channels are not read by a transformer that reads latents alone.
+
+        Args:
+            op: The op that will be run.
+            known: Values of its inputs that are known.
+        """
+        config = with_defaults(FluxTransformer2DModel, self.component_config("transformer"))
+        if op == "predict" and config["in_channels"] == (
+            config["out_channels"] or config["in_channels"]
+        ):
+            return frozenset({"channels"})
+        return frozenset()
+
+    def cache_context(self, branch: str) -> contextlib.AbstractContextManager[None]:
+        """Names the branch to the model's caching hooks as Diffusers' pipelines name it."""
+        context: contextlib.AbstractContextManager[None] = self.transformer.cache_context(
+            _CONTEXTS.get(branch, branch)
+        )
+        return context
+
+
+def _wrong_channels(seen: int, wanted: int) -> str:
+    """Says what is missing or too much, with the cases that are met most."""
+    if seen < wanted:
+        advice = (
+            "It reads further channels beside the latents: FLUX Fill wants `image` and "
+            "`mask_image`, FLUX Control wants `control_image`."
+        )
+    else:
+        advice = "It reads fewer: leave out what is given beside the latents."
+    return f"The transformer reads {wanted} channels a token and was given {seen}. {advice}"

@@ -1,0 +1,281 @@
+"""Latents as tokens, as FLUX packs them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from yggdrasil.blocks.checks import check_count
+from yggdrasil.blocks.pictures import PictureSize, size_of_run
+from yggdrasil.blocks.processor.kinds import LatentMask
+from yggdrasil.core.kinds import Channels, Latents, Noise, TokenCount
+from yggdrasil.core.ports import op
+from yggdrasil.core.registry import register_block
+from yggdrasil.core.roles import AbstractLayout
+from yggdrasil.core.values import (
+    BackboneSpec,
+    CodecSpec,
+    Conditioning,
+    Extras,
+    ExtrasValue,
+    LatentShape,
+    LatentShapeValue,
+)
+
+__all__ = ["FluxLayout"]
+
+_log = logging.getLogger(__name__)
+
+
+@register_block("layout/flux")
+class FluxLayout(AbstractLayout):
+    """Squares of latent pixels as tokens, row by row; between loop and codec they are unpacked.
+
+    Args:
+        side: Of a square, in latent pixels.
+
+    Source:
+        ``FluxPipeline`` of Diffusers: ``_pack_latents`` and ``_prepare_latent_image_ids``.
+    """
+
+    def __init__(self, side: int = 2) -> None:
+        check_count("side", side)
+        self.side = side
+
+    @op
+    def size(
+        self,
+        codec: CodecSpec,
+        backbone: BackboneSpec,
+        height: int | None = None,
+        width: int | None = None,
+        max_area: int | None = None,
+    ) -> PictureSize:
+        """Gives the size that a run works at: whole squares.
+
+        Args:
+            codec: Gives the scale.
+            backbone: Gives the size it was trained at.
+            height: In pixels, in the place of the backbone's.
+            width: In pixels, in the place of the backbone's.
+            max_area: How many pixels the picture is to have; height and width then say its shape.
+        """
+        return self._whole(codec.scale, *size_of_run(codec, backbone, height, width), max_area)
+
+    @op
+    def shape(
+        self, conditioning: Conditioning, codec: CodecSpec, height: int, width: int
+    ) -> LatentShape:
+        """Gives the shape that the noise of a run must have before it is packed.
+
+        Args:
+            conditioning: Gives batch, dtype and device.
+            codec: Gives channels and scale.
+            height: Of the picture, in pixels.
+            width: Of the picture, in pixels.
+        """
+        return LatentShapeValue(
+            shape=(conditioning.batch, codec.channels, height // codec.scale, width // codec.scale),
+            dtype=conditioning.dtype,
+            device=conditioning.device,
+        )
+
+    @op
+    def match(self, latents: Latents) -> LatentShape:
+        """Gives the shape of latents that are there, for noise to be added to them.
+
+        Args:
+            latents: ``b c h w``.
+        """
+        return LatentShapeValue(
+            shape=tuple(latents.shape), dtype=latents.dtype, device=latents.device
+        )
+
+    @op
+    def batch(self, conditioning: Conditioning) -> int:
+        """Gives how many samples a run makes, for what must be repeated to fit.
+
+        Args:
+            conditioning: Of the run.
+        """
+        return conditioning.batch
+
+    @op
+    def tokens(self, shape: LatentShape) -> TokenCount:
+        """Gives how many tokens a picture's latents make.
+
+        Args:
+            shape: Of the latents before they are packed.
+        """
+        height, width = shape.shape[-2:]
+        return (height // self.side) * (width // self.side)
+
+    @op
+    def positions(
+        self, shape: LatentShape, conditioning: Conditioning, reference: Latents | None = None
+    ) -> Extras:
+        """Gives where tokens are: those of the text at the origin, of the picture on a grid.
+
+        Args:
+            shape: Of the latents before they are packed.
+            conditioning: With the states of the text.
+            reference: Latents ``b c h w`` of a picture that the model reads too; its tokens come
+                after the others, on a grid of its own.
+        """
+        text = conditioning.tensors["encoder_hidden_states"].shape[1]
+        grids = [self._grid(0, shape.shape)]
+        tensors = {}
+        if reference is not None:
+            grids.append(self._grid(1, reference.shape))
+            tensors["reference"] = self._packed(reference)
+        return ExtrasValue(
+            tensors=tensors,
+            shared={
+                "txt_ids": torch.zeros(text, 3).to(shape.device, shape.dtype),
+                "img_ids": torch.cat(grids).to(shape.device, shape.dtype),
+            },
+        )
+
+    @op
+    def pack_noise(self, noise: Noise) -> Noise:
+        """Packs noise.
+
+        Args:
+            noise: ``b c h w``.
+
+        Returns:
+            ``b tokens c``, the channels of a token those of its square, row by row in each.
+        """
+        return self._packed(noise)
+
+    @op
+    def pack_start(self, noise: Noise) -> Latents:
+        """Packs noise of the caller's, for a run to begin with it whatever its strength.
+
+        Args:
+            noise: ``b c h w``.
+
+        Returns:
+            ``b tokens c``.
+        """
+        return self._packed(noise)
+
+    @op
+    def pack(self, latents: Latents) -> Latents:
+        """Packs a codec's latents.
+
+        Args:
+            latents: ``b c h w``.
+
+        Returns:
+            ``b tokens c``.
+        """
+        return self._packed(latents)
+
+    @op
+    def pack_mask(self, mask: LatentMask, codec: CodecSpec) -> LatentMask:
+        """Packs a mask as many times as latents have channels.
+
+        Args:
+            mask: ``b 1 h w``.
+            codec: Says how many.
+
+        Returns:
+            ``b tokens c``.
+        """
+        return self._packed(mask.repeat(1, codec.channels, 1, 1))
+
+    @op
+    def pack_channels(self, channels: Channels) -> Channels:
+        """Packs what the model reads beside the latents.
+
+        Args:
+            channels: ``b c h w``.
+
+        Returns:
+            ``b tokens c``.
+        """
+        return self._packed(channels)
+
+    @op
+    def pack_control(self, latents: Latents) -> Channels:
+        """Packs the latents of a picture that the model is controlled by.
+
+        Args:
+            latents: ``b c h w``.
+
+        Returns:
+            ``b tokens c``.
+        """
+        return self._packed(latents)
+
+    @op
+    def unpack(self, latents: Latents, shape: LatentShape) -> Latents:
+        """Gives packed latents their height and width back, for the codec.
+
+        Args:
+            latents: ``b tokens c``.
+            shape: Of the latents before they were packed.
+
+        Returns:
+            ``b c h w``.
+        """
+        height, width = shape.shape[-2:]
+        rows, columns = height // self.side, width // self.side
+        squares = latents.reshape(len(latents), rows, columns, -1, self.side, self.side)
+        return squares.permute(0, 3, 1, 4, 2, 5).reshape(len(latents), -1, height, width)
+
+    def check_inputs(self, op: str, known: Mapping[str, Any]) -> None:
+        """Refuses sizes that are none, and warns of those that will be made smaller.
+
+        Args:
+            op: The op that will be run.
+            known: Values of its inputs that are known.
+
+        Raises:
+            InputError: Height or width is no positive number.
+        """
+        if op != "size":
+            return
+        codec = known.get("codec")
+        scale = codec.scale if codec is not None else 1
+        step = self.side * scale
+        least = {"height": step, "width": step, "max_area": step * step}
+        given = {name: known[name] for name in least if known.get(name) is not None}
+        for name, value in given.items():
+            check_count(name, value, least=least[name])
+        if "height" in given and "width" in given:
+            wanted = PictureSize(given["height"], given["width"])
+            made = self._whole(scale, *wanted, given.get("max_area"))
+            if made != wanted:
+                _log.warning(
+                    "The picture is made %d pixels high and %d wide in the place of %d and %d: "
+                    "both are multiples of %d.", *made, *wanted, step,
+                )  # fmt: skip
+
+    def _whole(self, scale: int, height: int, width: int, area: int | None) -> PictureSize:
+        """Gives the nearest smaller size in whole squares, or one of an area and a shape."""
+        step = self.side * scale
+        if area is not None:
+            shape = width / height
+            height, width = round((area / shape) ** 0.5), round((area * shape) ** 0.5)
+        return PictureSize(height // step * step, width // step * step)
+
+    def _packed(self, tensor: Tensor) -> Tensor:
+        batch, channels, height, width = tensor.shape
+        rows, columns = height // self.side, width // self.side
+        squares = tensor.reshape(batch, channels, rows, self.side, columns, self.side)
+        return squares.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, -1)
+
+    def _grid(self, number: int, shape: tuple[int, ...]) -> Tensor:
+        """Gives picture, row and column of each token, ``tokens 3``."""
+        rows, columns = shape[-2] // self.side, shape[-1] // self.side
+        ids = torch.zeros(rows, columns, 3)
+        ids[..., 0] = number
+        ids[..., 1] += torch.arange(rows)[:, None]
+        ids[..., 2] += torch.arange(columns)[None, :]
+        return ids.reshape(rows * columns, 3)

@@ -1,0 +1,67 @@
+"""A picture that a model is controlled by: edges, depth, a pose."""
+
+from __future__ import annotations
+
+from diffusers.image_processor import VaeImageProcessor
+from torch import Tensor
+
+from yggdrasil.blocks.processor.vae_image import preprocess
+from yggdrasil.core.errors import InputError
+from yggdrasil.core.kinds import Image, Pictures
+from yggdrasil.core.ports import op
+from yggdrasil.core.registry import register_block
+from yggdrasil.core.roles import AbstractProcessor
+from yggdrasil.core.values import CodecSpec
+
+__all__ = ["ControlImage"]
+
+
+@register_block("processor/control_image")
+class ControlImage(AbstractProcessor):
+    """The picture that FLUX Control follows, one for each sample.
+
+    Source:
+        ``prepare_image`` of Diffusers' ``FluxControlPipeline``.
+    """
+
+    @op
+    def preprocess(
+        self,
+        pictures: Pictures,
+        codec: CodecSpec,
+        batch: int,
+        height: int | None = None,
+        width: int | None = None,
+        num_images_per_prompt: int = 1,
+    ) -> Image:
+        """Resizes, normalises and repeats.
+
+        Args:
+            pictures: PIL pictures or arrays ``b h w c`` in [0, 1], one or a list; a tensor
+                ``b c H W`` is taken as it is, in [-1, 1] and of the right size.
+            codec: Sizes are rounded down to multiples of its scale.
+            batch: How many samples there are.
+            height: Of the result, in pixels.
+            width: Of the result, in pixels.
+            num_images_per_prompt: How many samples each of several pictures is for.
+
+        Returns:
+            ``b c H W`` in [-1, 1].
+
+        Raises:
+            InputError: The pictures are none that can be read, or not as many as prompts.
+        """
+        if isinstance(pictures, Tensor):
+            image = pictures
+        else:
+            processor = VaeImageProcessor(
+                vae_scale_factor=codec.scale, vae_latent_channels=codec.channels
+            )
+            image = preprocess(processor, "control_image", pictures, height, width, None)
+        copies = batch if len(image) == 1 else num_images_per_prompt
+        if len(image) * copies != batch:
+            raise InputError(
+                f"There are {len(image)} control images for {batch // num_images_per_prompt} "
+                "prompts: give one, or one for each."
+            )
+        return image.repeat_interleave(copies, dim=0)

@@ -1,0 +1,84 @@
+"""FLUX.1 in miniature: dev and schnell, with random weights."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+)
+
+from tests.tiny_models import randomize, tiny_clip_text, tiny_clip_tokenizer
+from tests.tiny_t5 import tiny_t5, tiny_t5_tokenizer
+
+KINDS = ("flux", "flux_schnell", "flux_fill", "flux_control")
+"""Dev, which reads a guidance scale; schnell, which does not; mask and picture, or a picture, as
+further channels."""
+
+_LATENTS = 4
+# Squares of 2 x 2 latent pixels; a mask has 8 x 8 pixels for each of them.
+_FURTHER = {"flux_fill": 4 * (_LATENTS + 64), "flux_control": 4 * _LATENTS}
+
+
+def tiny_flux(kind: str = "flux", cls: type | None = None, seed: int = 0, **flow: Any) -> Any:
+    """Makes a Diffusers pipeline; a token is 16 pixels wide and high.
+
+    Args:
+        kind: One of ``KINDS``.
+        cls: The pipeline's class; that of text to image unless given.
+        seed: Of the weights.
+        flow: Options of the scheduler.
+    """
+    logging.getLogger("diffusers").setLevel(logging.ERROR)
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    clip, t5 = tiny_clip_tokenizer(), tiny_t5_tokenizer()
+    dev = kind != "flux_schnell"
+    models = {
+        "vae": _vae(),
+        "text_encoder": tiny_clip_text(len(clip)),
+        "text_encoder_2": tiny_t5(len(t5)),
+        "transformer": FluxTransformer2DModel(
+            in_channels=4 * _LATENTS + _FURTHER.get(kind, 0),
+            out_channels=4 * _LATENTS,
+            num_layers=1,
+            num_single_layers=2,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            pooled_projection_dim=32,
+            guidance_embeds=dev,
+            axes_dims_rope=(4, 4, 8),
+        ),
+    }
+    for number, model in enumerate(models.values()):
+        randomize(model, seed + number)
+    shift = {"shift": 3.0, "use_dynamic_shifting": True} if dev else {"shift": 1.0}
+    pipeline = (cls or FluxPipeline)(
+        **models,
+        tokenizer=clip,
+        tokenizer_2=t5,
+        scheduler=FlowMatchEulerDiscreteScheduler(**{**shift, **flow}),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _vae() -> AutoencoderKL:
+    """Makes a VAE of four levels whose latents are shifted, and not projected."""
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        latent_channels=_LATENTS,
+        norm_num_groups=4,
+        sample_size=64,
+        scaling_factor=0.3611,
+        shift_factor=0.1159,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    )
