@@ -126,9 +126,9 @@ def test_a_diffusers_class_has_a_template_and_a_task_and_back(name, task):
 
 def test_an_unknown_class_gives_the_nearest():
     with pytest.raises(
-        ModelError, match=r"m is a FluxPipeline, for which there is no template yet"
+        ModelError, match=r"m is a HunyuanDiTPipeline, for which there is no template yet"
     ):
-        template_for("FluxPipeline", "m")
+        template_for("HunyuanDiTPipeline", "m")
     with pytest.raises(ModelError, match=r"Did you mean.*'StableDiffusionPipeline'"):
         template_for("StableDiffusionPipelines", "m")
 

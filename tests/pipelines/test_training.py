@@ -226,8 +226,8 @@ def test_a_model_of_another_family_is_refused(tiny_folder, tmp_path):
     import shutil
 
     folder = shutil.copytree(tiny_folder("sd15"), tmp_path / "m")
-    (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
-    with pytest.raises(ModelError, match="is a FluxPipeline, for which there is no template"):
+    (folder / "model_index.json").write_text('{"_class_name": "HunyuanDiTPipeline"}')
+    with pytest.raises(ModelError, match="is a HunyuanDiTPipeline, for which there is no template"):
         TrainingPipeline.from_pretrained(folder, train_nodes=["unet"])
 
 
