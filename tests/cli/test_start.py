@@ -52,6 +52,14 @@ def test_nothing_heavy_is_imported(code):
     assert python(f"{code}\n{listed}").splitlines()[-1].strip() == ""
 
 
+def test_a_pipeline_that_makes_pictures_takes_no_memory_for_checking_files():
+    code = "from yggdrasil import InferencePipeline; InferencePipeline"
+    names = ("configs", "workflows.schema", "workflows.pictures", "profiling.table")
+    wanted = [f"yggdrasil.pipelines.{name}" for name in names]
+    listed = f"import sys; print(*[name for name in {wanted} if name in sys.modules])"
+    assert python(f"{code}\n{listed}").splitlines()[-1].strip() == ""
+
+
 @pytest.mark.parametrize(
     ("code", "limit"), [("import yggdrasil", 0.3), (HELP, 0.3), (BLOCKS, 0.7), (TEMPLATES, 0.7)]
 )

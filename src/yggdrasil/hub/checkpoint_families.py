@@ -5,11 +5,11 @@ from __future__ import annotations
 import fnmatch
 import functools
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
 
 from yggdrasil.core.errors import ModelError
 from yggdrasil.hub.header import Header
@@ -28,11 +28,11 @@ _FOLDER = Path(__file__).parent / "checkpoints"
 _PREDICTIONS = {"epsilon": "epsilon", "eps": "epsilon", "v": "v_prediction", "sample": "sample"}
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+_STRICT = {"extra": "forbid"}
 
 
-class TokenizerSettings(_Part):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerSettings:
     """A family's tokenizer, which no checkpoint holds.
 
     Attributes:
@@ -40,11 +40,14 @@ class TokenizerSettings(_Part):
         pad_token: What prompts are filled up with.
     """
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
     vocabulary: str
     pad_token: str
 
 
-class CheckpointFamily(_Part):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFamily:
     """A family of checkpoints.
 
     Attributes:
@@ -54,10 +57,12 @@ class CheckpointFamily(_Part):
         tensors: Tensors that all its checkpoints have, with their shapes.
     """
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
     name: str
-    configs: dict[str, str] = Field(min_length=1)
+    configs: dict[str, str]
     tokenizer: TokenizerSettings
-    tensors: dict[str, tuple[int, ...]] = Field(min_length=1)
+    tensors: dict[str, tuple[int, ...]]
 
     def folder(self, prediction: str | None) -> Path:
         """Gives the folder of configurations.
@@ -80,13 +85,19 @@ class CheckpointFamily(_Part):
         return [*others, *lacking]
 
 
-class _Other(_Part):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Other:
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
     tensor: str
-    what: str = Field(alias="is")
+    what: str
 
 
-class _Known(_Part):
-    schema_version: Literal[1] = Field(alias="schema")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    schema: Literal[1]
     parts: dict[str, tuple[str, ...]]
     families: tuple[CheckpointFamily, ...]
     others: tuple[_Other, ...]
@@ -152,5 +163,8 @@ def contents(header: Header) -> str:
 
 @functools.cache
 def _known() -> _Known:
+    # pydantic takes megabytes, and few models are read from one file.
+    from pydantic import TypeAdapter  # noqa: PLC0415
+
     text = (_FOLDER / "families.yaml").read_text(encoding="utf-8")
-    return _Known.model_validate(yaml.safe_load(text))
+    return TypeAdapter(_Known).validate_python(yaml.safe_load(text))

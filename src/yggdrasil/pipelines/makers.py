@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import torch
 
@@ -21,12 +21,15 @@ from yggdrasil.hub.locate import locate, locate_checkpoint
 from yggdrasil.hub.zoo import fallback
 from yggdrasil.pipelines.combining import Stages, combine
 from yggdrasil.pipelines.components import check_files, check_whole
-from yggdrasil.pipelines.configs import InferenceConfig, make_graph, read_config
 from yggdrasil.pipelines.models import graph_of, own_task, use_own_solver, use_settings, use_solver
 from yggdrasil.pipelines.notices import warn_of_left_out
 from yggdrasil.pipelines.opening import Options, one_dtype, overlay, sort_options
-from yggdrasil.pipelines.workflows.files import open_workflow_file, write_workflow
-from yggdrasil.pipelines.workflows.opening import Opened, Opening
+
+if TYPE_CHECKING:
+    from yggdrasil.pipelines.workflows.opening import Opened
+
+# Files are checked by pydantic, which takes megabytes: what reads and writes them is imported where
+# it is called, so that a process that makes pictures of a model takes no more than Diffusers' does.
 
 __all__ = ["PipelineMakers", "make_pipeline"]
 
@@ -233,6 +236,9 @@ class PipelineMakers(ABC):
             GraphFileError: The file cannot be read, with the line.
             ModelError: A model is not on this machine.
         """
+        from yggdrasil.pipelines.workflows.files import open_workflow_file  # noqa: PLC0415 - above
+        from yggdrasil.pipelines.workflows.opening import Opening  # noqa: PLC0415 - above
+
         opening = Opening(
             model=None if model is None else os.fspath(model),
             device=device,
@@ -256,6 +262,12 @@ class PipelineMakers(ABC):
             ModelError: The model is not there, or its files are missing or damaged.
             RegistryError: There is no such template, solver or block.
         """
+        from yggdrasil.pipelines.configs import (  # noqa: PLC0415 - above
+            InferenceConfig,
+            make_graph,
+            read_config,
+        )
+
         config, document = read_config(source, InferenceConfig, overrides)
         graph, task, library = make_graph(config, document, in_the_box=True)
         limit = {} if config.cache_limit is None else {"cache_limit": config.cache_limit}
@@ -309,6 +321,8 @@ class PipelineMakers(ABC):
             InputError: An argument cannot be right, or no file holds it.
             GraphFileError: The graph holds what a file cannot name.
         """
+        from yggdrasil.pipelines.workflows.files import write_workflow  # noqa: PLC0415 - above
+
         with contextlib.suppress(MissingInputError):
             self.plan(prompt, **arguments)
         return write_workflow(

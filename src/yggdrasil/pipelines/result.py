@@ -16,7 +16,6 @@ from torch import Tensor
 from yggdrasil.core.errors import InputError
 from yggdrasil.pipelines.notebook import html_of_result
 from yggdrasil.pipelines.workflows.origin import Origin
-from yggdrasil.pipelines.workflows.pictures import write_picture
 from yggdrasil.pipelines.workflows.stores import PictureStore
 
 __all__ = ["GenerationResult"]
@@ -70,6 +69,9 @@ class GenerationResult:
         Raises:
             InputError: There are no pictures, or the name ends otherwise.
         """
+        # What checks records takes megabytes, and most results are never saved.
+        from yggdrasil.pipelines.workflows.pictures import write_picture  # noqa: PLC0415
+
         pictures = dict(enumerate(_as_pil(self.images)))
         if index is not None:
             if index not in pictures:

@@ -7,17 +7,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.table import Table
 
 from yggdrasil.core.cache import size_of
 from yggdrasil.core.plan import Call, Loop, Plan
 from yggdrasil.pipelines.profiling.flame import to_flame
 from yggdrasil.pipelines.profiling.memory import MemoryMeter, cuda_in_use, make_meter
 from yggdrasil.pipelines.profiling.record import ProfileReport, VertexTime
-from yggdrasil.pipelines.profiling.table import to_html, to_table, to_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = ["Profile", "measured"]
 
@@ -141,6 +142,8 @@ class Profile:
 
     def table(self) -> Table:
         """Gives the table, for rich to print."""
+        from yggdrasil.pipelines.profiling.table import to_table  # noqa: PLC0415 - rich is large
+
         return to_table(self.report())
 
     def __rich__(self) -> Table:
@@ -149,10 +152,14 @@ class Profile:
 
     def __str__(self) -> str:
         """Gives the table as text."""
+        from yggdrasil.pipelines.profiling.table import to_text  # noqa: PLC0415 - rich is large
+
         return to_text(self.report())
 
     def _repr_html_(self) -> str:
         """Shows table and flame picture in a notebook."""
+        from yggdrasil.pipelines.profiling.table import to_html  # noqa: PLC0415 - rich is large
+
         return to_html(self.report())
 
     def _repr_svg_(self) -> str:

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -20,8 +21,8 @@ from yggdrasil.core.component import Component, ComponentSource, Given
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.weights import weights_digest
 from yggdrasil.hub.library import Library, OverlaidLibrary
+from yggdrasil.hub.references import ModelReference
 from yggdrasil.hub.sources import NamedSource
-from yggdrasil.pipelines.workflows.schema import ComponentOrigin, Model
 from yggdrasil.pipelines.workflows.stores import Store
 
 __all__ = [
@@ -74,10 +75,9 @@ def sources_of(blocks: Blocks) -> Iterator[tuple[str, Component[Any], ComponentS
                 yield f"{path}.{name}", slot, block.sources[name]
 
 
-def model_of(library: Library | None) -> Model | None:
+def model_of(library: Library | None) -> ModelReference | None:
     """Gives the name of a model that lies in files; None for one that was handed in as objects."""
-    reference = None if library is None else library.reference()
-    return None if reference is None else Model.of(reference)
+    return None if library is None else library.reference()
 
 
 def left_out_of(library: Library | None) -> tuple[str, ...]:
@@ -87,8 +87,8 @@ def left_out_of(library: Library | None) -> tuple[str, ...]:
 
 def describe_component(
     slot: Component[Any], source: ComponentSource, library: Library | None
-) -> ComponentOrigin | None:
-    """Says where a component comes from.
+) -> Mapping[str, Any] | None:
+    """Says where a component comes from, in the words of ``schema.ComponentOrigin``.
 
     Args:
         slot: Its slot.
@@ -104,13 +104,13 @@ def describe_component(
         if own is not None and not isinstance(own, Given) and own.describe() == told:
             return None
     if isinstance(source, NamedSource):
-        return ComponentOrigin(model=Model.of(source.reference()))
+        return {"model": asdict(source.reference())}
     if "config" in told:
-        return ComponentOrigin.model_validate(told)
+        return told
     config = _scheduler_config(slot, source)
     if config is not None:
-        return ComponentOrigin(config=config)
-    return ComponentOrigin(given=str(told.get("given", told)))
+        return {"config": config}
+    return {"given": str(told.get("given", told))}
 
 
 def loaded_modules(blocks: Blocks) -> dict[str, nn.Module]:

@@ -39,7 +39,7 @@ from yggdrasil.pipelines.workflows.describing import (
     versions,
 )
 from yggdrasil.pipelines.workflows.opening import Opened, Opening, open_workflow
-from yggdrasil.pipelines.workflows.schema import ComponentOrigin, Workflow
+from yggdrasil.pipelines.workflows.schema import ComponentOrigin, Model, Workflow
 from yggdrasil.pipelines.workflows.stores import FolderStore, files_of
 from yggdrasil.pipelines.workflows.values import encode, held
 
@@ -80,12 +80,13 @@ def write_workflow(
     store = FolderStore(path, scratch)
     blocks = dict(blocks_of(graph))
     device, dtype = common_placement(blocks, placement)
+    model = model_of(library)
     try:
         workflow = Workflow(
             workflow=1,
             graph=data,
             task=task,
-            model=model_of(library),
+            model=None if model is None else Model.of(model),
             without=left_out_of(library),
             components=_write_components(blocks, library, scratch, folder),
             state=store_state(blocks, store),
@@ -153,7 +154,8 @@ def _write_components(
     loaded = loaded_modules(blocks)
     written: dict[tuple[int, str], str] = {}
     for path, slot, source in sources_of(blocks):
-        origin = describe_component(slot, source, library)
+        described = describe_component(slot, source, library)
+        origin = None if described is None else ComponentOrigin.model_validate(described)
         if not _must_be_written(origin, slot, source, loaded.get(path), folder):
             if origin is not None:
                 told[path] = origin

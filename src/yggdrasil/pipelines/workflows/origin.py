@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,6 +14,7 @@ from yggdrasil.core.errors import GraphFileError, InputError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.serialization.writing import to_data
 from yggdrasil.hub.library import Library
+from yggdrasil.hub.references import ModelReference
 from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.workflows.describing import (
     common_placement,
@@ -27,9 +28,11 @@ from yggdrasil.pipelines.workflows.describing import (
     store_state,
     versions,
 )
-from yggdrasil.pipelines.workflows.schema import ComponentOrigin, Model, Workflow
 from yggdrasil.pipelines.workflows.stores import PictureStore
 from yggdrasil.pipelines.workflows.values import RandomState, encode, held
+
+if TYPE_CHECKING:
+    from yggdrasil.pipelines.workflows.schema import Workflow
 
 __all__ = ["Declaration", "Origin"]
 
@@ -54,9 +57,9 @@ class Declaration:
     stamp: tuple[object, ...]
     graph: Mapping[str, Any] | None
     reason: str
-    model: Model | None
+    model: ModelReference | None
     without: tuple[str, ...]
-    components: Mapping[str, ComponentOrigin]
+    components: Mapping[str, Mapping[str, Any]]
     blocks: Mapping[str, weakref.ref[AbstractBaseBlock]]
     with_weights: tuple[str, ...]
 
@@ -188,6 +191,13 @@ class Origin:
         return self._told
 
     def _tell(self) -> tuple[Workflow, PictureStore]:
+        # pydantic takes megabytes, and most results are never asked.
+        from yggdrasil.pipelines.workflows.schema import (  # noqa: PLC0415
+            ComponentOrigin,
+            Model,
+            Workflow,
+        )
+
         store = PictureStore()
         inputs: dict[str, Any] = {}
         living = self.declaration.living()
@@ -198,13 +208,17 @@ class Origin:
             except InputError as error:
                 lost[name] = str(error)
         device, dtype = self.placement
+        model = self.declaration.model
         workflow = Workflow(
             workflow=1,
             graph=dict(self.declaration.graph or {}),
             task=self.task,
-            model=self.declaration.model,
+            model=None if model is None else Model.of(model),
             without=self.declaration.without,
-            components=dict(self.declaration.components),
+            components={
+                path: ComponentOrigin.model_validate(each)
+                for path, each in self.declaration.components.items()
+            },
             state=store_state(living, store),
             device=None if device is None else str(device),
             dtype=None if dtype is None else str(dtype).removeprefix("torch."),
