@@ -55,6 +55,10 @@ def main(arguments: list[str] | None = None) -> None:
     path: Path = options.folder / "benchmarks.json"
     figures = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     console = Console()
+    measured = () if options.page else options.only or _PARTS
+    lacking = [name for name in _PARTS if name not in figures and name not in measured]
+    if lacking:
+        parser.error(f"{path} has no figures of {', '.join(lacking)}: measure those too")
     if not options.page:
         with console.status("") as status:
             for name in options.only or _PARTS:

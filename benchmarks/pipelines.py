@@ -13,9 +13,13 @@ import torch
 from benchmarks.clock import Clock, clocked, collector_at_rest
 from tests.tiny_models import tiny_pipeline
 from yggdrasil import InferencePipeline
+from yggdrasil.hub.zoo_models import zoo_models
 from yggdrasil.pipelines.comparison.spread import Spread
 
-__all__ = ["SCHEDULERS", "measure_pipelines"]
+__all__ = ["IN_THE_BOX", "SCHEDULERS", "measure_pipelines"]
+
+IN_THE_BOX = "zoo/shapes"
+"""A model that paints, with the solver that it comes with; the others are as small as can be."""
 
 SCHEDULERS = (
     "DDIMScheduler",
@@ -60,13 +64,18 @@ def measure_pipelines(
         tell: Is told what is measured now.
 
     Returns:
-        Per scheduler what ``_figures`` gives.
+        Per scheduler, and for the model in the box, what ``_figures`` gives.
     """
     torch.set_num_threads(1)
-    theirs = tiny_pipeline("sd15")
+    tiny = tiny_pipeline("sd15")
+    box = diffusers.StableDiffusionPipeline.from_pretrained(zoo_models()[IN_THE_BOX])
     found: dict[str, Any] = {}
-    for name in schedulers:
-        theirs.scheduler = getattr(diffusers, name).from_config(theirs.scheduler.config)
+    for name in (*schedulers, IN_THE_BOX):
+        theirs = tiny
+        if name == IN_THE_BOX:
+            theirs = box
+        else:
+            theirs.scheduler = getattr(diffusers, name).from_config(theirs.scheduler.config)
         sides = {
             "diffusers": theirs,
             "yggdrasil": InferencePipeline.from_diffusers(theirs),
