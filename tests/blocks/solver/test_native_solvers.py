@@ -80,6 +80,19 @@ def test_given_schedules_are_those_of_the_wrapped_solver(name, given):
     check_alike(name, {}, runs, init, noise)
 
 
+@pytest.mark.parity
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_a_run_that_leaves_its_end_to_another_model_begins_at_the_beginning(name):
+    noise = draw(0, 2, 4, 8, 8)
+    runs = [
+        run(solver, solver.start(noise, num_inference_steps=10, end=0.7), generator=seeded(3))
+        for solver in both(name)
+    ]
+    assert 0 < runs[0][0].count < 10
+    for wrapped, native in zip(*runs, strict=True):
+        assert torch.equal(wrapped.latents, native.latents)
+
+
 def check_alike(name, options, runs, init, noise):
     solvers = both(name, **options)
     for wrapped, native in zip(*runs, strict=True):

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor
 
 from yggdrasil.blocks.batching import as_generators
+from yggdrasil.blocks.solver.schedule import Visited
 from yggdrasil.blocks.solver.scheduled import ScheduledSolver, Tick
 from yggdrasil.blocks.solver.shell import Record, Scheduler, noised, read_shell, scales_input
 from yggdrasil.blocks.solver.visits import Visits
@@ -135,10 +136,10 @@ class DiffusersSolver(ScheduledSolver):
         return noised(self._open(state.internals), init_latents, noise, level)
 
     def _first_state(
-        self, latents: Tensor, visited: Tensor, scheduler: Scheduler
+        self, latents: Tensor, visited: Visited, scheduler: Scheduler
     ) -> SolverStateValue:
         return SolverStateValue(
-            latents=latents, timesteps=visited, index=0, internals=self._close(scheduler)
+            latents=latents, timesteps=visited.timesteps, index=0, internals=self._close(scheduler)
         )
 
     def _further(

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from diffusers import EulerDiscreteScheduler
 from torch import Tensor
 
-from yggdrasil.blocks.solver.native_solver import Coefficients, NativeSolver
+from yggdrasil.blocks.solver.native_solver import NativeSolver
+from yggdrasil.blocks.solver.sample_states import Coefficients
 from yggdrasil.blocks.solver.sigma_space import PREDICTIONS, clean_of, sigma_columns
 from yggdrasil.core.component import Component
 from yggdrasil.core.registry import register_block
@@ -48,6 +49,6 @@ class NativeEulerSolver(NativeSolver):
         noise: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Goes straight on to the next sigma."""
-        clean = clean_of(self.prediction, at["sigma"], sample, output)
+        clean = clean_of(self.prediction, at, sample, output)
         derivative = (sample - clean) / at["sigma"]
         return sample + derivative * at["dt"], history

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from yggdrasil.blocks.solver.native_solver import Coefficients, NativeSolver
+from yggdrasil.blocks.solver.native_solver import NativeSolver
+from yggdrasil.blocks.solver.sample_states import Coefficients
 from yggdrasil.blocks.solver.training_form import FlowForm, TrainingForm
 from yggdrasil.core.component import Component
 from yggdrasil.core.registry import register_block

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from yggdrasil.blocks.checks import check_choice
 from yggdrasil.blocks.configuration import constructor_defaults
-from yggdrasil.blocks.solver.schedule import Schedule
+from yggdrasil.blocks.solver.schedule import Schedule, Visited
 from yggdrasil.blocks.solver.shell import (
     Record,
     Scheduler,
@@ -217,7 +217,9 @@ class ScheduledSolver(AbstractSolver):
             )
         else:
             self._check_noising()
-            latents = noised(scheduler, init_latents, noise, visited[:1].repeat(len(noise)))
+            latents = noised(
+                scheduler, init_latents, noise, visited.timesteps[:1].repeat(len(noise))
+            )
         return self._first_state(latents, visited, scheduler)
 
     @op
@@ -351,13 +353,13 @@ class ScheduledSolver(AbstractSolver):
 
     @abstractmethod
     def _first_state(
-        self, latents: Tensor, visited: Tensor, scheduler: Scheduler
+        self, latents: Tensor, visited: Visited, scheduler: Scheduler
     ) -> SolverStateValue:
         """Makes the first state.
 
         Args:
             latents: To begin with.
-            visited: The timesteps of the run.
+            visited: What the run visits.
             scheduler: With its schedule set; nobody else holds it.
         """
 
