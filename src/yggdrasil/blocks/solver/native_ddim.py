@@ -37,6 +37,16 @@ class NativeDDIMSolver(NativeSolver):
         "prediction_type": ("epsilon", "v_prediction", "sample"),
         "thresholding": (False,),
     }
+    follows: ClassVar[frozenset[str]] = frozenset(
+        {
+            "clip_sample",
+            "clip_sample_range",
+            "dynamic_thresholding_ratio",
+            "rescale_betas_zero_snr",
+            "sample_max_value",
+            "set_alpha_to_one",
+        }
+    )
 
     def draws(self, eta: float) -> bool:
         """Says that noise is needed where eta is not 0."""

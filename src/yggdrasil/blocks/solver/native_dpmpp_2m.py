@@ -45,6 +45,24 @@ class NativeDPMPP2MSolver(NativeSolver):
         "use_flow_sigmas": (False,),
         "variance_type": (None,),
     }
+    follows: ClassVar[frozenset[str]] = frozenset(
+        {
+            "dynamic_thresholding_ratio",
+            "euler_at_final",
+            "final_sigmas_type",
+            "flow_shift",
+            "lambda_min_clipped",
+            "lower_order_final",
+            "rescale_betas_zero_snr",
+            "sample_max_value",
+            "time_shift_type",
+            "use_beta_sigmas",
+            "use_dynamic_shifting",
+            "use_exponential_sigmas",
+            "use_karras_sigmas",
+            "use_lu_lambdas",
+        }
+    )
 
     def table(self, scheduler: Any, begin: int) -> Mapping[str, Tensor]:
         """Gives the weights of sample, prediction and change of prediction."""

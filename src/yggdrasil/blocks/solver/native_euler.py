@@ -34,6 +34,19 @@ class NativeEulerSolver(NativeSolver):
 
     scheduler = Component[Any](EulerDiscreteScheduler, optional=True)
     supported: ClassVar[Mapping[str, tuple[Any, ...]]] = {"prediction_type": PREDICTIONS}
+    follows: ClassVar[frozenset[str]] = frozenset(
+        {
+            "final_sigmas_type",
+            "interpolation_type",
+            "rescale_betas_zero_snr",
+            "sigma_max",
+            "sigma_min",
+            "timestep_type",
+            "use_beta_sigmas",
+            "use_exponential_sigmas",
+            "use_karras_sigmas",
+        }
+    )
 
     def table(self, scheduler: Any, begin: int) -> Mapping[str, Tensor]:
         """Gives sigmas and the ways between them."""

@@ -36,6 +36,11 @@ class NativeEulerASolver(NativeSolver):
     supported: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "prediction_type": ("epsilon", "v_prediction")
     }
+    follows: ClassVar[frozenset[str]] = frozenset(
+        {
+            "rescale_betas_zero_snr",
+        }
+    )
 
     def draws(self, eta: float) -> bool:
         """Says that each step needs noise, also the last, which gives it no weight."""

@@ -38,6 +38,21 @@ class NativeFlowEulerSolver(NativeSolver):
         "invert_sigmas": (False,),
         "stochastic_sampling": (False,),
     }
+    follows: ClassVar[frozenset[str]] = frozenset(
+        {
+            "base_image_seq_len",
+            "base_shift",
+            "max_image_seq_len",
+            "max_shift",
+            "shift",
+            "shift_terminal",
+            "time_shift_type",
+            "use_beta_sigmas",
+            "use_dynamic_shifting",
+            "use_exponential_sigmas",
+            "use_karras_sigmas",
+        }
+    )
 
     def table(self, scheduler: Any, begin: int) -> Mapping[str, Tensor]:
         """Gives noise levels and the ways between them."""

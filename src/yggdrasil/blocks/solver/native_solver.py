@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from yggdrasil.blocks.batching import GeneratorArgument, as_generators
+from yggdrasil.blocks.configuration import constructor_defaults
 from yggdrasil.blocks.solver.sample_states import Coefficients, SampleStates, Way
 from yggdrasil.blocks.solver.schedule import Visited
 from yggdrasil.blocks.solver.scheduled import ScheduledSolver, Tick
@@ -21,10 +22,35 @@ from yggdrasil.core.kinds import Generator, Latents, Noise
 from yggdrasil.core.ports import op
 from yggdrasil.core.values import BranchedValue, ModelOutput, SolverState, SolverStateValue
 
-__all__ = ["NativeSolver"]
+__all__ = ["NativeSolver", "Unfollowed"]
 
+_OF_EVERY_SCHEDULE = frozenset(
+    {
+        "beta_end",
+        "beta_schedule",
+        "beta_start",
+        "num_train_timesteps",
+        "steps_offset",
+        "timestep_spacing",
+        "trained_betas",
+    }
+)
 _WIDE = (torch.float32, torch.float64)
 _SCALE, _SIGNAL, _LEVEL = "scale", "signal", "level"
+
+
+class Unfollowed(NamedTuple):
+    """What a rule does not follow.
+
+    Attributes:
+        option: Of the scheduler's configuration.
+        value: That it has there.
+        values: Those that the rule follows.
+    """
+
+    option: str
+    value: Any
+    values: tuple[Any, ...]
 
 
 class NativeSolver(ScheduledSolver):
@@ -40,6 +66,8 @@ class NativeSolver(ScheduledSolver):
 
     Attributes:
         supported: For options that the rule cannot follow everywhere, the values that it can.
+        follows: Options that it follows whatever their value, beside those of every noise
+            schedule; of options that are in neither, only the default is followed.
         remembers: How many tensors of earlier steps the rule reads.
 
     Raises:
@@ -47,6 +75,7 @@ class NativeSolver(ScheduledSolver):
     """
 
     supported: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    follows: ClassVar[frozenset[str]] = frozenset()
     remembers: ClassVar[int] = 0
 
     @op
@@ -152,6 +181,22 @@ class NativeSolver(ScheduledSolver):
         del eta
         return at
 
+    @classmethod
+    def unfollowed(cls, config: Mapping[str, Any]) -> Unfollowed | None:
+        """Gives what of a configuration the rule does not follow, if anything.
+
+        Args:
+            config: Of the scheduler.
+        """
+        for option, default in constructor_defaults(cls.scheduler_class()).items():
+            if option in _OF_EVERY_SCHEDULE or option in cls.follows:
+                continue
+            values = cls.supported.get(option, (default,))
+            value = config.get(option, values[0])
+            if value not in values:
+                return Unfollowed(option, value, values)
+        return None
+
     @property
     def settings(self) -> Mapping[str, Any]:
         """The configuration of the scheduler, options included."""
@@ -202,6 +247,16 @@ class NativeSolver(ScheduledSolver):
     def _first_state(
         self, latents: Tensor, visited: Visited, scheduler: Scheduler
     ) -> SolverStateValue:
+        return self.first_state(latents, visited, scheduler)
+
+    def first_state(self, latents: Tensor, visited: Visited, scheduler: Scheduler) -> SampleStates:
+        """Makes the first state.
+
+        Args:
+            latents: To begin with, ``b c h w``.
+            visited: What the run visits.
+            scheduler: With its schedule set; nobody else holds it.
+        """
         timesteps = visited.timesteps
         columns = self.table(scheduler, visited.begin)
         # At the end nothing is left to noise.
@@ -217,15 +272,14 @@ class NativeSolver(ScheduledSolver):
         return SampleStates.of(latents, (way,) * count, (0,) * count, (blank,) * self.remembers)
 
     def _check_config(self, config: Mapping[str, Any]) -> None:
-        for option, values in self.supported.items():
-            value = config.get(option, values[0])
-            if value not in values:
-                raise ConfigError(
-                    f"{self._name()} does not follow {option}={value!r}, only "
-                    f"{' or '.join(map(repr, values))}. Take solver/"
-                    f"{self.type_name.removeprefix('solver/native_')}, which follows all that its "
-                    "scheduler can do."
-                )
+        found = self.unfollowed(config)
+        if found is not None:
+            raise ConfigError(
+                f"{self._name()} does not follow {found.option}={found.value!r}, only "
+                f"{' or '.join(map(repr, found.values))}. Take solver/"
+                f"{self.type_name.removeprefix('solver/native_')}, which follows all that its "
+                "scheduler can do."
+            )
 
     def _own(self, state: SolverStateValue) -> SampleStates:
         if not isinstance(state, SampleStates):

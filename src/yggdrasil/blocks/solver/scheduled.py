@@ -7,9 +7,9 @@ import importlib.util
 import inspect
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
@@ -350,6 +350,15 @@ class ScheduledSolver(AbstractSolver):
         """Gives the scheduler's configuration: it is what the numbers depend on."""
         config = self._prepare().config
         return tuple(sorted((name, repr(value)) for name, value in config.items()))
+
+    def adopt(self, other: ScheduledSolver) -> Self:
+        """Takes over the configuration of another solver, with all that was made of it.
+
+        Args:
+            other: One whose scheduler is of the same class.
+        """
+        self._prepared = replace(other._prepare(), source=None)
+        return self
 
     @abstractmethod
     def _first_state(
