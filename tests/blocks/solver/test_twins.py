@@ -91,6 +91,20 @@ def test_a_schedule_that_visits_its_first_timestep_twice_is_the_schedulers(name)
 
 
 @pytest.mark.parity
+def test_a_schedule_that_visits_a_later_timestep_twice_is_followed():
+    scheduler = scheduler_of("solver/dpmpp_2m", use_karras_sigmas=True)
+    scheduler.set_timesteps(50)
+    assert len(set(scheduler.timesteps.tolist())) < 50
+    noise = draw(0, 1, 4, 8, 8)
+    expected = drive(scheduler, scheduler.timesteps, noise)
+    solver = solver_of("dpmpp_2m", use_karras_sigmas=True)
+    solver.give(scheduler=scheduler_of("solver/pndm"))
+    states = run(solver, solver.start(noise, num_inference_steps=50))
+    assert on_tensors(states[0])
+    assert torch.equal(states[-1].latents, expected)
+
+
+@pytest.mark.parity
 def test_a_scheduler_that_is_told_where_to_begin_visits_a_timestep_twice():
     given = [899, 899, 499, 99]
     solver, scheduler = solver_of("euler"), scheduler_of("solver/euler")

@@ -166,7 +166,7 @@ class DiffusersSolver(ScheduledSolver):
     def _first_state(
         self, latents: Tensor, visited: Visited, scheduler: Scheduler
     ) -> SolverStateValue:
-        if self._on_tensors and _in_single_precision(latents) and _is_at_its_place(scheduler):
+        if self._on_tensors and _in_single_precision(latents) and _begins_in_place(scheduler):
             rule = self._find_rule()
             if rule is not None:
                 return rule.first_state(latents, visited, scheduler)
@@ -234,7 +234,7 @@ def _in_single_precision(latents: Tensor) -> bool:
     return latents.dtype == torch.float32 and not torch.is_autocast_enabled(latents.device.type)
 
 
-def _is_at_its_place(scheduler: Scheduler) -> bool:
+def _begins_in_place(scheduler: Scheduler) -> bool:
     """Says whether a scheduler begins where its run does, with its numbers in main memory."""
     held = vars(scheduler)
     # Some move their tables to a GPU to noise a picture, where division is rounded otherwise.
@@ -243,10 +243,10 @@ def _is_at_its_place(scheduler: Scheduler) -> bool:
         for name, value in held.items()
         if isinstance(value, Tensor) and name != "timesteps"
     )
-    # One that was not told where to begin looks for the timestep, and may find a later one.
-    finds = getattr(scheduler, "begin_index", 0) is None
-    timesteps = scheduler.timesteps
-    return not moved and not (finds and len(set(timesteps.tolist())) < len(timesteps))
+    # One that was not told where to begin looks for the first timestep, and may find it again.
+    looks = getattr(scheduler, "begin_index", 0) is None
+    timesteps = scheduler.timesteps.tolist()
+    return not moved and not (looks and timesteps.count(timesteps[0]) > 1)
 
 
 @functools.cache
