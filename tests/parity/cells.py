@@ -54,6 +54,7 @@ SCHEDULERS = {
     "native_dpmpp_2m": "DPMSolverMultistepScheduler",
     "native_euler": "EulerDiscreteScheduler",
     "native_euler_a": "EulerAncestralDiscreteScheduler",
+    "native_pndm": "PNDMScheduler",
     "pndm": "PNDMScheduler",
     "sa": "SASolverScheduler",
     "tcd": "TCDScheduler",
@@ -63,6 +64,8 @@ OPTIONS = {
     "dpmpp_2m_sde": {"algorithm_type": "sde-dpmsolver++"},
     # Without it Diffusers takes a seed that no caller decides.
     "dpmpp_sde": {"noise_sampler_seed": 7},
+    # Its Runge-Kutta steps are those of solver/pndm alone.
+    "native_pndm": {"skip_prk_steps": True},
 }
 FEATURES = (
     "plain",

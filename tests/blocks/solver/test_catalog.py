@@ -98,7 +98,7 @@ def test_a_missing_library_is_named(monkeypatch):
 
 def test_configuration_of_another_class_is_taken_over():
     given = PNDMScheduler(**CONFIG, prediction_type="v_prediction")
-    solver = make_block("solver/euler").give(scheduler=given)
+    solver = make_block("solver/euler", on_tensors=False).give(scheduler=given)
     reference = EulerDiscreteScheduler.from_config(given.config)
     reference.set_timesteps(4)
     state = solver.start(draw(0, 1, 4, 8, 8), num_inference_steps=4)

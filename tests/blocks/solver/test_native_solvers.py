@@ -14,7 +14,9 @@ from yggdrasil.core.errors import ConfigError, InputError
 from yggdrasil.core.registry import make_block
 from yggdrasil.core.values import BranchedValue
 
-NAMES = ["ddim", "dpmpp_2m", "euler", "euler_a", "flow_euler"]
+NAMES = ["ddim", "dpmpp_2m", "euler", "euler_a", "pndm", "flow_euler"]
+WHOLE = {"pndm": {"skip_prk_steps": True}}
+"""Options without which the rule does not follow the scheduler."""
 VARIANTS = [
     *((name, {}) for name in NAMES),
     *((name, {"use_karras_sigmas": True}) for name in ("dpmpp_2m", "euler", "flow_euler")),
@@ -25,9 +27,10 @@ VARIANTS = [
     *((name, {"final_sigmas_type": "sigma_min"}) for name in ("dpmpp_2m", "euler")),
     *(
         (name, {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"})
-        for name in NAMES[:-1]
+        for name in NAMES[:-2]
     ),
     ("ddim", {"clip_sample": False, "set_alpha_to_one": False}),
+    ("pndm", {"set_alpha_to_one": True}),
     ("dpmpp_2m", {"solver_order": 1}),
     ("dpmpp_2m", {"solver_type": "heun"}),
     ("dpmpp_2m", {"euler_at_final": True, "final_sigmas_type": "sigma_min"}),
@@ -45,12 +48,18 @@ GIVEN = [
 
 
 def both(name, **options):
-    """Gives the wrapped solver and the one on tensors."""
+    """Gives the wrapped solver, with its scheduler stepped, and the one on tensors."""
     given = scheduler_of("solver/pndm")
+    options = WHOLE.get(name, {}) | options
+    stepped = {} if name == "flow_euler" else {"on_tensors": False}
     return [
-        make_block(f"solver/{prefix}{name}", **options).give(scheduler=given)
-        for prefix in ("", "native_")
+        make_block(f"solver/{name}", **options, **stepped).give(scheduler=given),
+        make_block(f"solver/native_{name}", **options).give(scheduler=given),
     ]
+
+
+def native(name, **options):
+    return make_block(f"solver/native_{name}", **WHOLE.get(name, {}), **options)
 
 
 @pytest.mark.parity
@@ -80,33 +89,44 @@ def test_given_schedules_are_those_of_the_wrapped_solver(name, given):
     check_alike(name, {}, runs, init, noise)
 
 
+@pytest.mark.parity
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_a_run_that_leaves_its_end_to_another_model_begins_at_the_beginning(name):
+    noise = draw(0, 2, 4, 8, 8)
+    runs = [
+        run(solver, solver.start(noise, num_inference_steps=10, end=0.7), generator=seeded(3))
+        for solver in both(name)
+    ]
+    assert 0 < runs[0][0].count < 10
+    for wrapped, other in zip(*runs, strict=True):
+        assert torch.equal(wrapped.latents, other.latents)
+
+
 def check_alike(name, options, runs, init, noise):
     solvers = both(name, **options)
-    for wrapped, native in zip(*runs, strict=True):
-        assert torch.equal(wrapped.latents, native.latents)
-        assert (wrapped.index, wrapped.count) == (native.index, native.count)
-        assert torch.equal(wrapped.timesteps, native.timesteps)
+    for wrapped, other in zip(*runs, strict=True):
+        assert torch.equal(wrapped.latents, other.latents)
+        assert (wrapped.index, wrapped.count) == (other.index, other.count)
+        assert torch.equal(wrapped.timesteps, other.timesteps)
         if not solvers[0].done(wrapped):
             ticks = [
-                solver.tick(state) for solver, state in zip(solvers, (wrapped, native), strict=True)
+                solver.tick(state) for solver, state in zip(solvers, (wrapped, other), strict=True)
             ]
             assert torch.equal(ticks[0].sample, ticks[1].sample)
             assert torch.equal(ticks[0].timestep, ticks[1].timestep)
         if wrapped.index:
             known = [
                 solver.renoise(state, init, noise)
-                for solver, state in zip(solvers, (wrapped, native), strict=True)
+                for solver, state in zip(solvers, (wrapped, other), strict=True)
             ]
             assert torch.equal(*known)
 
 
 def requests(name):
     """Gives runs of other lengths, schedules and beginnings, each with its noise and eta."""
-    plain = make_block(f"solver/native_{name}").give(scheduler=scheduler_of("solver/pndm"))
+    plain = native(name).give(scheduler=scheduler_of("solver/pndm"))
     spaced = {"shift": 3.0} if name == "flow_euler" else {"timestep_spacing": "trailing"}
-    other = make_block(f"solver/native_{name}", **spaced).give(
-        scheduler=scheduler_of("solver/ddim")
-    )
+    other = native(name, **spaced).give(scheduler=scheduler_of("solver/ddim"))
     noises = [draw(number, 1, 4, 8, 8) for number in range(4)]
     etas = [0.0, 0.8, 0.4, 0.0] if name == "ddim" else [0.0] * 4
     states = [
@@ -163,7 +183,7 @@ def test_samples_that_are_done_wait_for_the_others(name):
     ]
     generators = [seeded(number) for number in range(4)]
     together = run(solver, SampleStates.stack(states), generator=generators, eta=etas)
-    assert len(together) == 9
+    assert len(together) == 1 + max(state.count for state in states)
     assert torch.equal(solver.finish(together[-1]), torch.cat(alone))
     # Generators of samples that were done stood still.
     expected = [seeded(number) for number in range(4)]
@@ -216,7 +236,7 @@ def test_aligned_samples_have_one_timestep_and_others_one_each():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("name", NAMES)
 def test_half_precision_stays_half(name, dtype):
-    solver = make_block(f"solver/native_{name}")
+    solver = native(name)
     noise = draw(0, 2, 4, 8, 8)
     exact = run(solver, solver.start(noise, num_inference_steps=4), generator=seeded(0))[-1].latents
     start = solver.start(noise.to(dtype), num_inference_steps=4)
@@ -244,6 +264,7 @@ def test_gradients_go_through_a_run():
         ("dpmpp_2m", "algorithm_type", "sde-dpmsolver++"),
         ("dpmpp_2m", "solver_order", 3),
         ("euler_a", "prediction_type", "sample"),
+        ("pndm", "skip_prk_steps", False),
         ("flow_euler", "stochastic_sampling", True),
     ],
 )
@@ -257,7 +278,8 @@ def test_what_the_rule_cannot_follow_is_refused(name, option, value):
 
 
 def test_states_of_other_solvers_are_refused():
-    state = make_block("solver/euler").start(draw(0, 1, 4, 8, 8), num_inference_steps=2)
+    stepped = make_block("solver/euler", on_tensors=False)
+    state = stepped.start(draw(0, 1, 4, 8, 8), num_inference_steps=2)
     with pytest.raises(InputError, match="native_euler was given a state that another solver made"):
         make_block("solver/native_euler").tick(state)
 
@@ -284,8 +306,8 @@ def test_inputs_for_other_samples_are_refused():
 
 def test_flow_is_trained_on_as_with_the_wrapped_solver():
     latents, noise, timestep = draw(0, 1, 4, 8, 8), draw(1, 1, 4, 8, 8), torch.tensor([500])
-    wrapped, native = both("flow_euler")
+    wrapped, other = both("flow_euler")
     assert torch.equal(
-        native.corrupt(latents, noise, timestep), wrapped.corrupt(latents, noise, timestep)
+        other.corrupt(latents, noise, timestep), wrapped.corrupt(latents, noise, timestep)
     )
-    assert torch.equal(native.target(latents, noise, timestep), noise - latents)
+    assert torch.equal(other.target(latents, noise, timestep), noise - latents)

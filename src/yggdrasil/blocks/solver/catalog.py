@@ -11,6 +11,11 @@ import diffusers
 
 from yggdrasil.blocks.solver.brownian_solver import BrownianSolver
 from yggdrasil.blocks.solver.diffusers_solver import DiffusersSolver
+from yggdrasil.blocks.solver.native_ddim import NativeDDIMSolver
+from yggdrasil.blocks.solver.native_dpmpp_2m import NativeDPMPP2MSolver
+from yggdrasil.blocks.solver.native_euler import NativeEulerSolver
+from yggdrasil.blocks.solver.native_euler_a import NativeEulerASolver
+from yggdrasil.blocks.solver.native_pndm import NativePNDMSolver
 from yggdrasil.blocks.solver.not_driven import NOT_DRIVEN
 from yggdrasil.blocks.solver.training_form import FlowForm
 from yggdrasil.core.component import Component
@@ -55,7 +60,9 @@ _ENTRIES = (
         base=BrownianSolver,
         particulars={"untrained": _EDM},
     ),
-    Entry("ddim", "DDIMScheduler", particulars={"counts_timesteps": True}),
+    Entry(
+        "ddim", "DDIMScheduler", particulars={"counts_timesteps": True, "twin": NativeDDIMSolver}
+    ),
     Entry("ddim_inverse", "DDIMInverseScheduler"),
     Entry("ddim_parallel", "DDIMParallelScheduler"),
     Entry("ddpm", "DDPMScheduler", particulars={"counts_timesteps": True}),
@@ -63,7 +70,7 @@ _ENTRIES = (
     Entry("deis", "DEISMultistepScheduler"),
     Entry("dpm2", "KDPM2DiscreteScheduler"),
     Entry("dpm2_a", "KDPM2AncestralDiscreteScheduler"),
-    Entry("dpmpp_2m", "DPMSolverMultistepScheduler"),
+    Entry("dpmpp_2m", "DPMSolverMultistepScheduler", particulars={"twin": NativeDPMPP2MSolver}),
     Entry("dpmpp_2m_inverse", "DPMSolverMultistepInverseScheduler"),
     Entry(
         "dpmpp_2m_sde",
@@ -79,8 +86,8 @@ _ENTRIES = (
         # What it calls sigmas are places on the ramp from the highest to the lowest.
         particulars={"untrained": _EDM, "refuses": frozenset({"sigmas"})},
     ),
-    Entry("euler", "EulerDiscreteScheduler"),
-    Entry("euler_a", "EulerAncestralDiscreteScheduler"),
+    Entry("euler", "EulerDiscreteScheduler", particulars={"twin": NativeEulerSolver}),
+    Entry("euler_a", "EulerAncestralDiscreteScheduler", particulars={"twin": NativeEulerASolver}),
     Entry("flow_euler", "FlowMatchEulerDiscreteScheduler", particulars={"form": FlowForm}),
     Entry("flow_heun", "FlowMatchHeunDiscreteScheduler", particulars={"form": FlowForm}),
     Entry("flow_lcm", "FlowMatchLCMScheduler", particulars={"form": FlowForm}),
@@ -95,7 +102,11 @@ _ENTRIES = (
     Entry(
         "pndm",
         "PNDMScheduler",
-        particulars={"counts_timesteps": True, "written_in_place": ("cur_model_output",)},
+        particulars={
+            "counts_timesteps": True,
+            "written_in_place": ("cur_model_output",),
+            "twin": NativePNDMSolver,
+        },
     ),
     # A function that is made with the scheduler: where the stochastic part begins and ends.
     Entry("sa", "SASolverScheduler", particulars={"unstored": ("tau_func",)}),

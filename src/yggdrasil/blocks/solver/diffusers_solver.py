@@ -6,18 +6,24 @@ import functools
 import inspect
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from yggdrasil.blocks.batching import as_generators
+from yggdrasil.blocks.solver.native_solver import NativeSolver
+from yggdrasil.blocks.solver.sample_states import SampleStates
+from yggdrasil.blocks.solver.schedule import Visited
 from yggdrasil.blocks.solver.scheduled import ScheduledSolver, Tick
 from yggdrasil.blocks.solver.shell import Record, Scheduler, noised, read_shell, scales_input
 from yggdrasil.blocks.solver.visits import Visits
-from yggdrasil.core.errors import InputError
+from yggdrasil.core.errors import ConfigError, InputError
 from yggdrasil.core.kinds import Generator, Latents, Noise
 from yggdrasil.core.ports import op
 from yggdrasil.core.values import BranchedValue, ModelOutput, SolverState, SolverStateValue
 
 __all__ = ["DiffusersSolver"]
+
+_ON_TENSORS = "on_tensors"
 
 
 class _Manner(NamedTuple):
@@ -31,10 +37,17 @@ class _Manner(NamedTuple):
 class DiffusersSolver(ScheduledSolver):
     """A scheduler of Diffusers, driven through immutable states.
 
+    Where the solver has a twin on tensors that gives the same bits, the states are the twin's, and
+    so are the steps: Diffusers' calculate each coefficient anew, on scalar tensors. That is so for
+    float32 latents (others are rounded as the scheduler rounds them) and configurations that the
+    twin follows.
+
     Args:
-        options: Values of the scheduler's configuration to be used instead, by name.
+        options: Values of the scheduler's configuration to be used instead, by name; and
+            ``on_tensors``, of solvers with a twin: whether it may take the scheduler's place.
 
     Attributes:
+        twin: The same rule on tensors, if there is one.
         unstored: Attributes of the scheduler that states do not hold, because they cannot be
             copied or stored; each step finds them as a scheduler just made has them, or None.
         counts_timesteps: Whether ``step`` takes a timestep as a place on the training schedule and
@@ -42,14 +55,24 @@ class DiffusersSolver(ScheduledSolver):
             on a GPU, waiting for it.
 
     Raises:
-        ConfigError: The scheduler has no such option.
+        ConfigError: The scheduler has no such option, or a value is of a wrong type.
     """
 
+    twin: ClassVar[type[NativeSolver] | None] = None
     unstored: ClassVar[tuple[str, ...]] = ()
     counts_timesteps: ClassVar[bool] = False
 
+    _rule: tuple[object, NativeSolver | None] | None
+
     def __init__(self, **options: Any) -> None:
+        on_tensors = options.pop(_ON_TENSORS, True) if self.twin is not None else True
+        if not isinstance(on_tensors, bool):
+            raise ConfigError(
+                f"{self._name()}: {_ON_TENSORS} is {on_tensors!r}: give true or false."
+            )
         super().__init__(**options)
+        self._on_tensors = on_tensors
+        self._rule = None
         self._visits = Visits(numbers=self.counts_timesteps)
 
     @op
@@ -62,6 +85,8 @@ class DiffusersSolver(ScheduledSolver):
         Raises:
             InputError: No step is left.
         """
+        if isinstance(state, SampleStates):
+            return self._rule_of(state).tick(state)
         timestep = self._visits.at(state).timestep
         if not self._manner().scales:
             return Tick(state.latents, timestep, state.index, state.count, state)
@@ -95,6 +120,8 @@ class DiffusersSolver(ScheduledSolver):
         Raises:
             InputError: The prediction is one for each branch, or no step is left.
         """
+        if isinstance(state, SampleStates):
+            return self._rule_of(state).step(state, model_output, generator, eta)
         if isinstance(model_output, BranchedValue):
             raise InputError(
                 f"The solver was given a prediction for each of the branches "
@@ -129,17 +156,41 @@ class DiffusersSolver(ScheduledSolver):
         Returns:
             ``b c h w``; the clean latents when the run is done.
         """
+        if isinstance(state, SampleStates):
+            return self._rule_of(state).renoise(state, init_latents, noise)
         if state.index >= state.count:
             return init_latents
         level = state.timesteps[state.index : state.index + 1]
         return noised(self._open(state.internals), init_latents, noise, level)
 
     def _first_state(
-        self, latents: Tensor, visited: Tensor, scheduler: Scheduler
+        self, latents: Tensor, visited: Visited, scheduler: Scheduler
     ) -> SolverStateValue:
+        if self._on_tensors and _in_single_precision(latents) and _begins_in_place(scheduler):
+            rule = self._find_rule()
+            if rule is not None:
+                return rule.first_state(latents, visited, scheduler)
         return SolverStateValue(
-            latents=latents, timesteps=visited, index=0, internals=self._close(scheduler)
+            latents=latents, timesteps=visited.timesteps, index=0, internals=self._close(scheduler)
         )
+
+    def _rule_of(self, state: SampleStates) -> NativeSolver:
+        rule = self._find_rule()
+        if rule is None:
+            raise InputError(
+                f"{self._name()} was given a state at step {state.index} that another solver made: "
+                "begin with its own `start`."
+            )
+        return rule
+
+    def _find_rule(self) -> NativeSolver | None:
+        """Gives the twin, where it follows the configuration."""
+        prepared = self._prepare()
+        if self._rule is None or self._rule[0] is not prepared:
+            cls = self.twin
+            follows = cls is not None and cls.unfollowed(prepared.config) is None
+            self._rule = (prepared, cls().adopt(self) if cls is not None and follows else None)
+        return self._rule[1]
 
     def _further(
         self, scheduler: Scheduler, latents: Tensor, generator: Generator | None, eta: float
@@ -175,6 +226,27 @@ class DiffusersSolver(ScheduledSolver):
         if not self.unstored:
             return record
         return {name: value for name, value in record.items() if name not in self.unstored}
+
+
+def _in_single_precision(latents: Tensor) -> bool:
+    """Says whether a scheduler would calculate with these latents in float32 throughout."""
+    # Autocast gives predictions in half precision, which schedulers multiply as they are.
+    return latents.dtype == torch.float32 and not torch.is_autocast_enabled(latents.device.type)
+
+
+def _begins_in_place(scheduler: Scheduler) -> bool:
+    """Says whether a scheduler begins where its run does, with its numbers in main memory."""
+    held = vars(scheduler)
+    # Some move their tables to a GPU to noise a picture, where division is rounded otherwise.
+    moved = any(
+        value.device.type != "cpu"
+        for name, value in held.items()
+        if isinstance(value, Tensor) and name != "timesteps"
+    )
+    # One that was not told where to begin looks for the first timestep, and may find it again.
+    looks = getattr(scheduler, "begin_index", 0) is None
+    timesteps = scheduler.timesteps.tolist()
+    return not moved and not (looks and timesteps.count(timesteps[0]) > 1)
 
 
 @functools.cache

@@ -9,7 +9,8 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
-from yggdrasil.blocks.solver.native_solver import Coefficients, NativeSolver
+from yggdrasil.blocks.solver.native_solver import NativeSolver
+from yggdrasil.blocks.solver.sample_states import Coefficients
 from yggdrasil.core.component import Component
 from yggdrasil.core.registry import register_block
 
@@ -36,6 +37,16 @@ class NativeDDIMSolver(NativeSolver):
         "prediction_type": ("epsilon", "v_prediction", "sample"),
         "thresholding": (False,),
     }
+    follows: ClassVar[frozenset[str]] = frozenset(
+        {
+            "clip_sample",
+            "clip_sample_range",
+            "dynamic_thresholding_ratio",
+            "rescale_betas_zero_snr",
+            "sample_max_value",
+            "set_alpha_to_one",
+        }
+    )
 
     def draws(self, eta: float) -> bool:
         """Says that noise is needed where eta is not 0."""
@@ -54,10 +65,12 @@ class NativeDDIMSolver(NativeSolver):
             "signal": alpha**0.5,
             "level": beta**0.5,
             "following": following,
+            "kept": following**0.5,
             "deviation": variance**0.5,
+            "direction": (1 - following - (0.0 * variance**0.5) ** 2) ** 0.5,
         }
 
-    def with_eta(self, at: Coefficients, eta: float | Tensor) -> Coefficients:
+    def with_eta(self, at: Mapping[str, Tensor], eta: float | Tensor) -> Coefficients:
         """Adds the deviation of the noise, and what of the prediction leads on beside it."""
         deviation = eta * at["deviation"]
         direction = (1 - at["following"] - deviation**2) ** 0.5
@@ -76,7 +89,7 @@ class NativeDDIMSolver(NativeSolver):
         if self.settings["clip_sample"]:
             bound = self.settings["clip_sample_range"]
             clean = clean.clamp(-bound, bound)
-        moved = at["following"] ** 0.5 * clean + at["direction"] * epsilon
+        moved = at["kept"] * clean + at["direction"] * epsilon
         return (moved if noise is None else moved + at["deviation"] * noise), history
 
     def _parts(self, at: Coefficients, sample: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:

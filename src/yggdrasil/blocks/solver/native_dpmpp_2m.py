@@ -9,7 +9,8 @@ import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
-from yggdrasil.blocks.solver.native_solver import Coefficients, NativeSolver
+from yggdrasil.blocks.solver.native_solver import NativeSolver
+from yggdrasil.blocks.solver.sample_states import Coefficients
 from yggdrasil.core.component import Component
 from yggdrasil.core.registry import register_block
 
@@ -44,6 +45,24 @@ class NativeDPMPP2MSolver(NativeSolver):
         "use_flow_sigmas": (False,),
         "variance_type": (None,),
     }
+    follows: ClassVar[frozenset[str]] = frozenset(
+        {
+            "dynamic_thresholding_ratio",
+            "euler_at_final",
+            "final_sigmas_type",
+            "flow_shift",
+            "lambda_min_clipped",
+            "lower_order_final",
+            "rescale_betas_zero_snr",
+            "sample_max_value",
+            "time_shift_type",
+            "use_beta_sigmas",
+            "use_dynamic_shifting",
+            "use_exponential_sigmas",
+            "use_karras_sigmas",
+            "use_lu_lambdas",
+        }
+    )
 
     def table(self, scheduler: Any, begin: int) -> Mapping[str, Tensor]:
         """Gives the weights of sample, prediction and change of prediction."""
@@ -80,8 +99,10 @@ class NativeDPMPP2MSolver(NativeSolver):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Goes to the next sigma along the predicted picture and the way that it changes."""
         clean = self._clean(at, sample, output)
-        change = at["longer"] * (clean - history[0])
-        moved = at["keep"] * sample - at["weight"] * clean - at["change"] * change
+        moved = at["keep"] * sample - at["weight"] * clean
+        change = at["change"]
+        if isinstance(change, Tensor) or change:
+            moved = moved - change * (at["longer"] * (clean - history[0]))
         return moved, (clean,)
 
     def _first_order(self, count: int, begin: int) -> Tensor:

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from diffusers import EulerDiscreteScheduler
 from torch import Tensor
 
-from yggdrasil.blocks.solver.native_solver import Coefficients, NativeSolver
+from yggdrasil.blocks.solver.native_solver import NativeSolver
+from yggdrasil.blocks.solver.sample_states import Coefficients
 from yggdrasil.blocks.solver.sigma_space import PREDICTIONS, clean_of, sigma_columns
 from yggdrasil.core.component import Component
 from yggdrasil.core.registry import register_block
@@ -33,6 +34,19 @@ class NativeEulerSolver(NativeSolver):
 
     scheduler = Component[Any](EulerDiscreteScheduler, optional=True)
     supported: ClassVar[Mapping[str, tuple[Any, ...]]] = {"prediction_type": PREDICTIONS}
+    follows: ClassVar[frozenset[str]] = frozenset(
+        {
+            "final_sigmas_type",
+            "interpolation_type",
+            "rescale_betas_zero_snr",
+            "sigma_max",
+            "sigma_min",
+            "timestep_type",
+            "use_beta_sigmas",
+            "use_exponential_sigmas",
+            "use_karras_sigmas",
+        }
+    )
 
     def table(self, scheduler: Any, begin: int) -> Mapping[str, Tensor]:
         """Gives sigmas and the ways between them."""
@@ -48,6 +62,6 @@ class NativeEulerSolver(NativeSolver):
         noise: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Goes straight on to the next sigma."""
-        clean = clean_of(self.prediction, at["sigma"], sample, output)
+        clean = clean_of(self.prediction, at, sample, output)
         derivative = (sample - clean) / at["sigma"]
         return sample + derivative * at["dt"], history

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from diffusers import EulerAncestralDiscreteScheduler
 from torch import Tensor
 
-from yggdrasil.blocks.solver.native_solver import Coefficients, NativeSolver
+from yggdrasil.blocks.solver.native_solver import NativeSolver
+from yggdrasil.blocks.solver.sample_states import Coefficients
 from yggdrasil.blocks.solver.sigma_space import clean_of, sigma_columns
 from yggdrasil.core.component import Component
 from yggdrasil.core.registry import register_block
@@ -35,6 +36,11 @@ class NativeEulerASolver(NativeSolver):
     supported: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "prediction_type": ("epsilon", "v_prediction")
     }
+    follows: ClassVar[frozenset[str]] = frozenset(
+        {
+            "rescale_betas_zero_snr",
+        }
+    )
 
     def draws(self, eta: float) -> bool:
         """Says that each step needs noise, also the last, which gives it no weight."""
@@ -58,7 +64,7 @@ class NativeEulerASolver(NativeSolver):
         noise: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Goes below the next sigma, and up to it with noise."""
-        clean = clean_of(self.prediction, at["sigma"], sample, output)
+        clean = clean_of(self.prediction, at, sample, output)
         derivative = (sample - clean) / at["sigma"]
         moved = sample + derivative * at["dt"]
         return (moved if noise is None else moved + noise * at["up"]), history

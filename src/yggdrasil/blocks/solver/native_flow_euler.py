@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
-from yggdrasil.blocks.solver.native_solver import Coefficients, NativeSolver
+from yggdrasil.blocks.solver.native_solver import NativeSolver
+from yggdrasil.blocks.solver.sample_states import Coefficients
 from yggdrasil.blocks.solver.training_form import FlowForm, TrainingForm
 from yggdrasil.core.component import Component
 from yggdrasil.core.registry import register_block
@@ -37,6 +38,21 @@ class NativeFlowEulerSolver(NativeSolver):
         "invert_sigmas": (False,),
         "stochastic_sampling": (False,),
     }
+    follows: ClassVar[frozenset[str]] = frozenset(
+        {
+            "base_image_seq_len",
+            "base_shift",
+            "max_image_seq_len",
+            "max_shift",
+            "shift",
+            "shift_terminal",
+            "time_shift_type",
+            "use_beta_sigmas",
+            "use_dynamic_shifting",
+            "use_exponential_sigmas",
+            "use_karras_sigmas",
+        }
+    )
 
     def table(self, scheduler: Any, begin: int) -> Mapping[str, Tensor]:
         """Gives noise levels and the ways between them."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from yggdrasil.blocks.batching import GeneratorArgument, as_generators
-from yggdrasil.blocks.solver.sample_states import SampleStates, Way
+from yggdrasil.blocks.configuration import constructor_defaults
+from yggdrasil.blocks.solver.sample_states import Coefficients, SampleStates, Way
+from yggdrasil.blocks.solver.schedule import Visited
 from yggdrasil.blocks.solver.scheduled import ScheduledSolver, Tick
 from yggdrasil.blocks.solver.shell import Scheduler
 from yggdrasil.blocks.solver.visits import check_unfinished
@@ -20,12 +22,35 @@ from yggdrasil.core.kinds import Generator, Latents, Noise
 from yggdrasil.core.ports import op
 from yggdrasil.core.values import BranchedValue, ModelOutput, SolverState, SolverStateValue
 
-__all__ = ["Coefficients", "NativeSolver"]
+__all__ = ["NativeSolver", "Unfollowed"]
 
-Coefficients = Mapping[str, Tensor]
-"""A step's numbers by name, float32: scalars, or ``b 1 1 1`` where samples are at other steps."""
-
+_OF_EVERY_SCHEDULE = frozenset(
+    {
+        "beta_end",
+        "beta_schedule",
+        "beta_start",
+        "num_train_timesteps",
+        "steps_offset",
+        "timestep_spacing",
+        "trained_betas",
+    }
+)
+_WIDE = (torch.float32, torch.float64)
 _SCALE, _SIGNAL, _LEVEL = "scale", "signal", "level"
+
+
+class Unfollowed(NamedTuple):
+    """What a rule does not follow.
+
+    Attributes:
+        option: Of the scheduler's configuration.
+        value: That it has there.
+        values: Those that the rule follows.
+    """
+
+    option: str
+    value: Any
+    values: tuple[Any, ...]
 
 
 class NativeSolver(ScheduledSolver):
@@ -41,6 +66,8 @@ class NativeSolver(ScheduledSolver):
 
     Attributes:
         supported: For options that the rule cannot follow everywhere, the values that it can.
+        follows: Options that it follows whatever their value, beside those of every noise
+            schedule; of options that are in neither, only the default is followed.
         remembers: How many tensors of earlier steps the rule reads.
 
     Raises:
@@ -48,6 +75,7 @@ class NativeSolver(ScheduledSolver):
     """
 
     supported: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    follows: ClassVar[frozenset[str]] = frozenset()
     remembers: ClassVar[int] = 0
 
     @op
@@ -63,8 +91,9 @@ class NativeSolver(ScheduledSolver):
         states = self._own(state)
         check_unfinished(states)
         sample = states.latents
-        if _SCALE in states.ways[0].columns:
-            sample = (_wide(sample) / states.coefficients()[_SCALE]).to(sample.dtype)
+        scale = states.numbers().get(_SCALE)
+        if scale is not None:
+            sample = _as(sample, _wide(sample) / scale)
         return Tick(sample, states.current_timesteps(), states.index, states.count, states)
 
     @op
@@ -96,19 +125,26 @@ class NativeSolver(ScheduledSolver):
             )
         states = self._own(state)
         check_unfinished(states)
-        etas = _each(eta, len(states.ways))
-        drawing = tuple(
-            self.draws(one) and not done for one, done in zip(etas, states.finished, strict=True)
-        )
-        noise = _draw(model_output, as_generators(generator, len(states.ways)), drawing)
+        count = len(states.ways)
+        if isinstance(eta, Sequence) or not states.aligned:
+            etas = _each(eta, count)
+            joined = _joined(etas, states.latents)
+            drawing = tuple(
+                self.draws(one) and not done
+                for one, done in zip(etas, states.finished, strict=True)
+            )
+        else:
+            joined, drawing = eta, (self.draws(eta),) * count
+        noise = _draw(model_output, as_generators(generator, count), drawing)
+        if isinstance(joined, Tensor) or joined:
+            # What is calculated with eta is to be rounded as float32 is.
+            at = self.with_eta(states.coefficients(), joined)
+        else:
+            at = states.numbers()
         latents, history = self.advance(
-            self.with_eta(states.coefficients(), _joined(etas, states.latents)),
-            _wide(states.latents),
-            _wide(model_output),
-            states.history,
-            noise,
+            at, _wide(states.latents), _wide(model_output), states.history, noise
         )
-        return _moved(states, latents.to(states.latents.dtype), history)
+        return states.moved(_as(states.latents, latents), history)
 
     @op
     def renoise(self, state: SolverState, init_latents: Latents, noise: Noise) -> Latents:
@@ -122,9 +158,9 @@ class NativeSolver(ScheduledSolver):
         Returns:
             ``b c h w``; the clean latents of samples that are finished.
         """
-        at = self._own(state).coefficients()
+        at = self._own(state).numbers()
         level = at[_SIGNAL] * _wide(init_latents) + at[_LEVEL] * _wide(noise)
-        return level.to(init_latents.dtype)
+        return _as(init_latents, level)
 
     def draws(self, eta: float) -> bool:
         """Says whether a step needs noise.
@@ -135,15 +171,31 @@ class NativeSolver(ScheduledSolver):
         del eta
         return False
 
-    def with_eta(self, at: Coefficients, eta: float | Tensor) -> Coefficients:
-        """Adds to a step's numbers those that depend on eta.
+    def with_eta(self, at: Mapping[str, Tensor], eta: float | Tensor) -> Coefficients:
+        """Puts into a step's numbers those that depend on eta; the table has those of eta 0.
 
         Args:
             at: The step's numbers.
-            eta: One number, or ``b 1 1 1``.
+            eta: One number other than 0, or ``b 1 1 1``.
         """
         del eta
         return at
+
+    @classmethod
+    def unfollowed(cls, config: Mapping[str, Any]) -> Unfollowed | None:
+        """Gives what of a configuration the rule does not follow, if anything.
+
+        Args:
+            config: Of the scheduler.
+        """
+        for option, default in constructor_defaults(cls.scheduler_class()).items():
+            if option in _OF_EVERY_SCHEDULE or option in cls.follows:
+                continue
+            values = cls.supported.get(option, (default,))
+            value = config.get(option, values[0])
+            if value not in values:
+                return Unfollowed(option, value, values)
+        return None
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -193,32 +245,41 @@ class NativeSolver(ScheduledSolver):
         """
 
     def _first_state(
-        self, latents: Tensor, visited: Tensor, scheduler: Scheduler
+        self, latents: Tensor, visited: Visited, scheduler: Scheduler
     ) -> SolverStateValue:
-        begin = len(scheduler.timesteps) - len(visited)
-        columns = self.table(scheduler, begin)
+        return self.first_state(latents, visited, scheduler)
+
+    def first_state(self, latents: Tensor, visited: Visited, scheduler: Scheduler) -> SampleStates:
+        """Makes the first state.
+
+        Args:
+            latents: To begin with, ``b c h w``.
+            visited: What the run visits.
+            scheduler: With its schedule set; nobody else holds it.
+        """
+        timesteps = visited.timesteps
+        columns = self.table(scheduler, visited.begin)
         # At the end nothing is left to noise.
         ends = {_SIGNAL: 1.0, _LEVEL: 0.0}
-        table = torch.ones(len(visited) + 1, len(columns), dtype=torch.float32)
+        table = torch.ones(len(timesteps) + 1, len(columns), dtype=torch.float32)
         for place, (name, values) in enumerate(columns.items()):
             # Between sigmas set apart by their logarithms Diffusers has one more than it visits.
             table[: len(values), place] = values[: len(table)]
             table[-1, place] = ends.get(name, 1.0)
-        way = Way(timesteps=visited, columns=tuple(columns), table=table)
+        way = Way(timesteps=timesteps, columns=tuple(columns), table=table)
         count = len(latents)
         blank = torch.zeros_like(_wide(latents))
         return SampleStates.of(latents, (way,) * count, (0,) * count, (blank,) * self.remembers)
 
     def _check_config(self, config: Mapping[str, Any]) -> None:
-        for option, values in self.supported.items():
-            value = config.get(option, values[0])
-            if value not in values:
-                raise ConfigError(
-                    f"{self._name()} does not follow {option}={value!r}, only "
-                    f"{' or '.join(map(repr, values))}. Take solver/"
-                    f"{self.type_name.removeprefix('solver/native_')}, which follows all that its "
-                    "scheduler can do."
-                )
+        found = self.unfollowed(config)
+        if found is not None:
+            raise ConfigError(
+                f"{self._name()} does not follow {found.option}={found.value!r}, only "
+                f"{' or '.join(map(repr, found.values))}. Take solver/"
+                f"{self.type_name.removeprefix('solver/native_')}, which follows all that its "
+                "scheduler can do."
+            )
 
     def _own(self, state: SolverStateValue) -> SampleStates:
         if not isinstance(state, SampleStates):
@@ -230,7 +291,12 @@ class NativeSolver(ScheduledSolver):
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
+    return tensor if tensor.dtype in _WIDE else tensor.float()
+
+
+def _as(like: Tensor, tensor: Tensor) -> Tensor:
+    # Asking spares a call into PyTorch at each step.
+    return tensor if tensor.dtype == like.dtype else tensor.to(like.dtype)
 
 
 def _each(eta: float | Sequence[float], batch: int) -> tuple[float, ...]:
@@ -266,17 +332,3 @@ def _draw(like: Tensor, generator: GeneratorArgument, drawing: tuple[bool, ...])
         for each, draws in zip(generator, drawing, strict=True)
     ]
     return _wide(torch.cat(parts))
-
-
-def _moved(states: SampleStates, latents: Tensor, history: tuple[Tensor, ...]) -> SampleStates:
-    """Gives the next state; samples that were finished stay as they were."""
-    finished = states.finished
-    if any(finished):
-        done = torch.tensor(finished, device=latents.device)
-        done = done.view(-1, *(1,) * (latents.ndim - 1))
-        latents = torch.where(done, states.latents, latents)
-        history = tuple(
-            torch.where(done, old, new) for old, new in zip(states.history, history, strict=True)
-        )
-    places = tuple(place + (not done) for place, done in zip(states.places, finished, strict=True))
-    return SampleStates.of(latents, states.ways, places, history)

@@ -8,9 +8,10 @@ nothing in a step but the model sees more than one sample.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -18,10 +19,14 @@ from torch import Tensor
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.values import SolverStateValue
 
-__all__ = ["SampleStates", "Way"]
+__all__ = ["Coefficients", "SampleStates", "Way"]
+
+Coefficients = Mapping[str, float | Tensor]
+"""A step's numbers by name, each one that float32 holds: a number, a float32 scalar in main memory,
+or ``b 1 1 1`` where samples are at other steps. All of them multiply latents to the same bits."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Way:
     """What a run over one sample visits.
 
@@ -38,6 +43,20 @@ class Way:
     def __len__(self) -> int:
         """Gives how many evaluations it takes."""
         return len(self.timesteps)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out what is made of the rest."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @functools.cached_property
+    def each(self) -> tuple[Tensor, ...]:
+        """The timesteps one by one, scalars."""
+        return self.timesteps.unbind()
+
+    @functools.cached_property
+    def rows(self) -> tuple[Coefficients, ...]:
+        """The table as numbers, which spare the arithmetic of a scalar tensor at each step."""
+        return tuple(dict(zip(self.columns, row, strict=True)) for row in self.table.tolist())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,8 +157,9 @@ class SampleStates(SolverStateValue):
     @property
     def aligned(self) -> bool:
         """Whether all samples stand at the same step of one way."""
-        way, place = self.ways[0], self.places[0]
-        return all(each is way for each in self.ways) and self.places.count(place) == len(self.ways)
+        ways, places = self.ways, self.places
+        count = len(ways)
+        return ways.count(ways[0]) == count and places.count(places[0]) == count
 
     def current_timesteps(self) -> Tensor:
         """Gives the timestep that is next: a scalar where samples are aligned, else ``b``.
@@ -147,13 +167,55 @@ class SampleStates(SolverStateValue):
         A sample that is finished gives its last one.
         """
         if self.aligned:
-            return self.ways[0].timesteps[min(self.places[0], len(self.ways[0]) - 1)]
+            each = self.ways[0].each
+            return each[min(self.places[0], len(each) - 1)]
         return torch.stack(
             [
                 way.timesteps[min(place, len(way) - 1)]
                 for way, place in zip(self.ways, self.places, strict=True)
             ]
         )
+
+    def numbers(self) -> Coefficients:
+        """Gives each sample's row of its table by column, as cheaply as there is.
+
+        Returns:
+            Numbers where samples are aligned, else ``b 1 1 1`` where the latents are.
+        """
+        if self.aligned:
+            return self.ways[0].rows[self.places[0]]
+        return self.coefficients()
+
+    def moved(self, latents: Tensor, history: tuple[Tensor, ...]) -> Self:
+        """Gives the next state; samples that were finished stay as they were.
+
+        Args:
+            latents: Of the next state, ``b c h w``.
+            history: What the solver is to remember.
+        """
+        if self.aligned and self.index < self.count:
+            place = self.index + 1
+            return type(self)(
+                latents=latents,
+                timesteps=self.timesteps,
+                index=place,
+                internals=self.internals,
+                ways=self.ways,
+                places=(place,) * len(self.places),
+                history=history,
+            )
+        finished = self.finished
+        if any(finished):
+            done = torch.tensor(finished, device=latents.device)
+            done = done.view(-1, *(1,) * (latents.ndim - 1))
+            latents = torch.where(done, self.latents, latents)
+            history = tuple(
+                torch.where(done, old, new) for old, new in zip(self.history, history, strict=True)
+            )
+        places = tuple(
+            place + (not done) for place, done in zip(self.places, finished, strict=True)
+        )
+        return self.of(latents, self.ways, places, history)
 
     def coefficients(self) -> Mapping[str, Tensor]:
         """Gives each sample's row of its table by column.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,19 @@ from yggdrasil.blocks.solver.shell import Scheduler
 from yggdrasil.blocks.solver.shift import shift_of
 from yggdrasil.core.errors import InputError
 
-__all__ = ["Schedule"]
+__all__ = ["Schedule", "Visited"]
+
+
+class Visited(NamedTuple):
+    """The part of a schedule that a run visits.
+
+    Attributes:
+        timesteps: One an evaluation of the model.
+        begin: How many of the schedule's timesteps lie before them.
+    """
+
+    timesteps: Tensor
+    begin: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +111,7 @@ class Schedule:
                 "start."
             )
 
-    def set_on(self, scheduler: Scheduler, device: torch.device) -> Tensor:
+    def set_on(self, scheduler: Scheduler, device: torch.device) -> Visited:
         """Sets a scheduler's timesteps and cuts them by the strength.
 
         Args:
@@ -107,7 +119,7 @@ class Schedule:
             device: Of the timesteps.
 
         Returns:
-            The timesteps to visit, one an evaluation of the model.
+            What to visit.
 
         Raises:
             InputError: The scheduler cannot make such a schedule, or nothing of it is left.
@@ -116,10 +128,11 @@ class Schedule:
             steps = self._set_steps(scheduler, device)
         except ValueError as error:
             raise InputError(f"{type(scheduler).__name__} refuses the schedule: {error}") from error
-        return self._until_end(scheduler, self._from_begin(scheduler, steps))
+        begin = self._find_begin(scheduler, steps)
+        return Visited(self._until_end(scheduler, scheduler.timesteps[begin:]), begin)
 
-    def _from_begin(self, scheduler: Scheduler, steps: int) -> Tensor:
-        """Cuts off what lies before the beginning."""
+    def _find_begin(self, scheduler: Scheduler, steps: int) -> int:
+        """Gives how many timesteps lie before the beginning."""
         timesteps: Tensor = scheduler.timesteps
         if self.begin is not None and 0.0 < self.begin < 1.0:
             # As ``get_timesteps`` of Diffusers' StableDiffusionXLImg2ImgPipeline counts them.
@@ -128,7 +141,7 @@ class Schedule:
                 left += 1  # an even number would begin in the middle of a step
             return self._told(scheduler, len(timesteps) - left)
         if self.strength is None:
-            return timesteps if self.begin_index is None else self._told(scheduler, 0)
+            return 0 if self.begin_index is None else self._told(scheduler, 0)
         kept = min(steps * self.strength, steps)
         left = int(kept) if self.whole_steps else steps - int(steps - kept)
         if left < 1:
@@ -138,13 +151,12 @@ class Schedule:
             )
         return self._told(scheduler, (steps - left) * scheduler.order)
 
-    def _told(self, scheduler: Scheduler, begin: int) -> Tensor:
+    def _told(self, scheduler: Scheduler, begin: int) -> int:
         """Tells schedulers that count their steps where to begin; the others go by timesteps."""
         set_begin_index = getattr(scheduler, "set_begin_index", None)
         if set_begin_index is not None:
             set_begin_index(begin)
-        timesteps: Tensor = scheduler.timesteps[begin:]
-        return timesteps
+        return begin
 
     def _until_end(self, scheduler: Scheduler, timesteps: Tensor) -> Tensor:
         """Cuts off what lies behind the end."""

@@ -7,9 +7,9 @@ import importlib.util
 import inspect
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from yggdrasil.blocks.checks import check_choice
 from yggdrasil.blocks.configuration import constructor_defaults
-from yggdrasil.blocks.solver.schedule import Schedule
+from yggdrasil.blocks.solver.schedule import Schedule, Visited
 from yggdrasil.blocks.solver.shell import (
     Record,
     Scheduler,
@@ -231,7 +231,9 @@ class ScheduledSolver(AbstractSolver):
             )
         else:
             self._check_noising()
-            latents = noised(scheduler, init_latents, noise, visited[:1].repeat(len(noise)))
+            latents = noised(
+                scheduler, init_latents, noise, visited.timesteps[:1].repeat(len(noise))
+            )
         return self._first_state(latents, visited, scheduler)
 
     @op
@@ -366,15 +368,24 @@ class ScheduledSolver(AbstractSolver):
         config = self._prepare().config
         return tuple(sorted((name, repr(value)) for name, value in config.items()))
 
+    def adopt(self, other: ScheduledSolver) -> Self:
+        """Takes over the configuration of another solver, with all that was made of it.
+
+        Args:
+            other: One whose scheduler is of the same class.
+        """
+        self._prepared = replace(other._prepare(), source=None)
+        return self
+
     @abstractmethod
     def _first_state(
-        self, latents: Tensor, visited: Tensor, scheduler: Scheduler
+        self, latents: Tensor, visited: Visited, scheduler: Scheduler
     ) -> SolverStateValue:
         """Makes the first state.
 
         Args:
             latents: To begin with.
-            visited: The timesteps of the run.
+            visited: What the run visits.
             scheduler: With its schedule set; nobody else holds it.
         """
 

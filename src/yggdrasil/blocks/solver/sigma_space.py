@@ -7,19 +7,21 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from yggdrasil.blocks.solver.sample_states import Coefficients
+
 __all__ = ["PREDICTIONS", "clean_of", "sigma_columns"]
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 """What the model may predict."""
 
 
-def clean_of(prediction: str, sigma: Tensor, sample: Tensor, output: Tensor) -> Tensor:
+def clean_of(prediction: str, at: Coefficients, sample: Tensor, output: Tensor) -> Tensor:
     """Gives the clean latents that a prediction stands for.
 
     Args:
         prediction: One of ``PREDICTIONS``.
-        sigma: Deviation of the noise in the sample.
-        sample: Clean latents with noise of that deviation added, ``b c h w``.
+        at: The step's numbers, of ``sigma_columns``.
+        sample: Clean latents with noise of deviation sigma added, ``b c h w``.
         output: The model's prediction ``b c h w``.
 
     Source:
@@ -27,9 +29,9 @@ def clean_of(prediction: str, sigma: Tensor, sample: Tensor, output: Tensor) -> 
         ``external.py`` (``VDenoiser``).
     """
     if prediction == "epsilon":
-        return sample - sigma * output
+        return sample - at["sigma"] * output
     if prediction == "v_prediction":
-        return output * (-sigma / (sigma**2 + 1) ** 0.5) + sample / (sigma**2 + 1)
+        return output * at["turn"] + sample / at["spread"]
     return output
 
 
@@ -42,6 +44,8 @@ def sigma_columns(sigmas: Tensor) -> Mapping[str, Tensor]:
     return {
         "sigma": sigmas,
         "scale": (sigmas**2 + 1) ** 0.5,
+        "spread": sigmas**2 + 1,
+        "turn": -sigmas / (sigmas**2 + 1) ** 0.5,
         "signal": torch.ones_like(sigmas),
         "level": sigmas,
     }
