@@ -78,6 +78,8 @@ class NativeSolver(ScheduledSolver):
     follows: ClassVar[frozenset[str]] = frozenset()
     remembers: ClassVar[int] = 0
 
+    _last: tuple[tuple[object, ...], Way] | None = None
+
     @op
     def tick(self, state: SolverState) -> Tick:
         """Reads off the state what the model needs.
@@ -257,6 +259,31 @@ class NativeSolver(ScheduledSolver):
             visited: What the run visits.
             scheduler: With its schedule set; nobody else holds it.
         """
+        way = self._way(visited, scheduler)
+        count = len(latents)
+        blank = torch.zeros_like(_wide(latents))
+        return SampleStates.of(latents, (way,) * count, (0,) * count, (blank,) * self.remembers)
+
+    def _way(self, visited: Visited, scheduler: Scheduler) -> Way:
+        """Gives the way of a run; the last one is kept, since most calls have the same schedule."""
+        timesteps = visited.timesteps
+        held = vars(scheduler)
+        sigmas = held.get("sigmas")
+        # All that a table is made of, beside the configuration.
+        key = (
+            self._prepare(),
+            visited.begin,
+            timesteps.device,
+            timesteps.tolist(),
+            scheduler.timesteps.tolist(),
+            sigmas.tolist() if isinstance(sigmas, Tensor) else None,
+            held.get("num_inference_steps"),
+        )
+        if self._last is None or self._last[0] != key:
+            self._last = (key, self._make_way(visited, scheduler))
+        return self._last[1]
+
+    def _make_way(self, visited: Visited, scheduler: Scheduler) -> Way:
         timesteps = visited.timesteps
         columns = self.table(scheduler, visited.begin)
         # At the end nothing is left to noise.
@@ -266,10 +293,7 @@ class NativeSolver(ScheduledSolver):
             # Between sigmas set apart by their logarithms Diffusers has one more than it visits.
             table[: len(values), place] = values[: len(table)]
             table[-1, place] = ends.get(name, 1.0)
-        way = Way(timesteps=timesteps, columns=tuple(columns), table=table)
-        count = len(latents)
-        blank = torch.zeros_like(_wide(latents))
-        return SampleStates.of(latents, (way,) * count, (0,) * count, (blank,) * self.remembers)
+        return Way(timesteps=timesteps, columns=tuple(columns), table=table)
 
     def _check_config(self, config: Mapping[str, Any]) -> None:
         found = self.unfollowed(config)

@@ -66,7 +66,7 @@ class Tick(NamedTuple):
     state: SolverState
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Prepared:
     """What is made of the scheduler's configuration once."""
 
