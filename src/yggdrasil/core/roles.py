@@ -138,18 +138,19 @@ class AbstractBackbone(AbstractBaseBlock):
             return self.evaluate(wide_one, timestep, single, residuals, extra)
         if not isinstance(conditioning, BranchedConditioningValue):
             raise TypeError("a branched sample needs a conditioning for each of its branches")
+        if self.joins_branches and sample.names == conditioning.alike:  # nearly always
+            tensors = sample.tensors
+            parts = self._together(
+                tensors, timestep, conditioning.joined, channels, residuals, extra
+            )
+            return BranchedValue(sample.names, parts)
         outputs: dict[str, Tensor] = {}
-        together = sample.names
-        if together != conditioning.alike:
-            together = tuple(name for name in together if name in conditioning.alike)
+        together = tuple(name for name in sample.names if name in conditioning.alike)
         if self.joins_branches and together:
-            count = len(together)
-            wide = None if channels is None else torch.cat([channels] * count)
-            joined = self._widen(torch.cat([sample[name] for name in together]), wide)
-            # A timestep for each sample is one for each sample of each branch.
-            times = timestep.repeat(count) if timestep.ndim else timestep
-            output = self.evaluate(joined, times, conditioning.join(together), residuals, extra)
-            outputs.update(zip(together, output.chunk(count), strict=True))
+            tensors = tuple(sample[name] for name in together)
+            joined = conditioning.join(together)
+            parts = self._together(tensors, timestep, joined, channels, residuals, extra)
+            outputs.update(zip(together, parts, strict=True))
         for name in sample.names:
             if name in outputs:
                 continue
@@ -162,6 +163,24 @@ class AbstractBackbone(AbstractBaseBlock):
                     {**extra, **conditioning.arguments_of(name)},
                 )
         return BranchedValue(sample.names, tuple(outputs[name] for name in sample.names))
+
+    def _together(
+        self,
+        tensors: tuple[Tensor, ...],
+        timestep: Tensor,
+        conditioning: ConditioningValue,
+        channels: Tensor | None,
+        residuals: tuple[Any, ...],
+        model_arguments: dict[str, Any],
+    ) -> tuple[Tensor, ...]:
+        """Evaluates branches as one batch."""
+        count = len(tensors)
+        wide = None if channels is None else torch.cat([channels] * count)
+        joined = self._widen(torch.cat(tensors), wide)
+        # A timestep for each sample is one for each sample of each branch.
+        times = timestep.repeat(count) if timestep.ndim else timestep
+        output = self.evaluate(joined, times, conditioning, residuals, model_arguments)
+        return output.chunk(count)
 
     @abstractmethod
     def describe_input(self) -> BackboneSpec:

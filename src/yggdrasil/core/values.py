@@ -189,7 +189,7 @@ class BranchedConditioningValue:
         """The branches that can be evaluated together: those without arguments of their own."""
         return tuple(name for name in self.names if not self.arguments_of(name))
 
-    @property
+    @functools.cached_property
     def joined(self) -> ConditioningValue:
         """The tensors of all branches that are evaluated together, along the batch axis.
 

@@ -70,11 +70,13 @@ class SampleStates(SolverStateValue):
         ways: Of each sample.
         places: How many evaluations each sample has done.
         history: What the solver remembers of earlier steps, each ``b c h w``.
+        aligned: Whether all samples stand at the same step of one way.
     """
 
     ways: tuple[Way, ...]
     places: tuple[int, ...]
     history: tuple[Tensor, ...] = ()
+    aligned: bool
 
     @classmethod
     def of(
@@ -93,6 +95,7 @@ class SampleStates(SolverStateValue):
             history: What the solver remembers.
         """
         last = max(range(len(ways)), key=lambda sample: len(ways[sample]) - places[sample])
+        count = len(ways)
         return cls(
             latents=latents,
             timesteps=ways[last].timesteps,
@@ -101,6 +104,7 @@ class SampleStates(SolverStateValue):
             ways=ways,
             places=places,
             history=history,
+            aligned=ways.count(ways[0]) == count and places.count(places[0]) == count,
         )
 
     @classmethod
@@ -154,13 +158,6 @@ class SampleStates(SolverStateValue):
         """Whether each sample has no step left."""
         return tuple(place >= len(way) for way, place in zip(self.ways, self.places, strict=True))
 
-    @property
-    def aligned(self) -> bool:
-        """Whether all samples stand at the same step of one way."""
-        ways, places = self.ways, self.places
-        count = len(ways)
-        return ways.count(ways[0]) == count and places.count(places[0]) == count
-
     def current_timesteps(self) -> Tensor:
         """Gives the timestep that is next: a scalar where samples are aligned, else ``b``.
 
@@ -203,6 +200,7 @@ class SampleStates(SolverStateValue):
                 ways=self.ways,
                 places=(place,) * len(self.places),
                 history=history,
+                aligned=True,
             )
         finished = self.finished
         if any(finished):
