@@ -9,8 +9,11 @@ from diffusers import (
     AutoencoderKL,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
+    FluxPriorReduxPipeline,
     FluxTransformer2DModel,
 )
+from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
+from transformers import SiglipImageProcessor, SiglipVisionConfig, SiglipVisionModel
 
 from tests.tiny_models import randomize, tiny_clip_text, tiny_clip_tokenizer
 from tests.tiny_t5 import tiny_t5, tiny_t5_tokenizer
@@ -81,4 +84,39 @@ def _vae() -> AutoencoderKL:
         shift_factor=0.1159,
         use_quant_conv=False,
         use_post_quant_conv=False,
+    )
+
+
+def tiny_redux(*, texts: bool = True, seed: int = 0) -> FluxPriorReduxPipeline:
+    """Makes the pipeline that reads pictures in the place of a prompt.
+
+    Args:
+        texts: Whether it has text encoders.
+        seed: Of the weights.
+    """
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    clip, t5 = tiny_clip_tokenizer(), tiny_t5_tokenizer()
+    width = 32 if texts else 4096  # which Diffusers takes for granted without encoders
+    vision = SiglipVisionConfig(
+        hidden_size=24,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=16,
+    )
+    models = {
+        "image_encoder": SiglipVisionModel(vision),
+        "image_embedder": ReduxImageEncoder(redux_dim=24, txt_in_features=width),
+        "text_encoder": tiny_clip_text(len(clip)) if texts else None,
+        "text_encoder_2": tiny_t5(len(t5)) if texts else None,
+    }
+    for number, model in enumerate(models.values()):
+        if model is not None:
+            randomize(model, seed + number)
+    return FluxPriorReduxPipeline(
+        **models,
+        feature_extractor=SiglipImageProcessor(size={"height": 32, "width": 32}),
+        tokenizer=clip if texts else None,
+        tokenizer_2=t5 if texts else None,
     )

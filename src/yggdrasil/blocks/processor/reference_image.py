@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from diffusers.image_processor import VaeImageProcessor
-from diffusers.pipelines.flux.pipeline_flux_kontext import PREFERRED_KONTEXT_RESOLUTIONS
 from torch import Tensor
 
 from yggdrasil.blocks.pictures import are_latents
@@ -15,6 +14,13 @@ from yggdrasil.core.roles import AbstractProcessor
 from yggdrasil.core.values import BackboneSpec, CodecSpec
 
 __all__ = ["ReferenceImage"]
+
+_TALL = (
+    (672, 1568), (688, 1504), (720, 1456), (752, 1392), (800, 1328), (832, 1248), (880, 1184),
+    (944, 1104),
+)  # fmt: skip
+_SIZES = (*_TALL, (1024, 1024), *((height, width) for width, height in _TALL))
+"""Width and height of the pictures of training, as Diffusers' ``FluxKontextPipeline`` has them."""
 
 
 @register_block("processor/reference_image")
@@ -58,9 +64,7 @@ class ReferenceImage(AbstractProcessor):
             height, width = processor.get_default_height_width(first)
             if auto_resize:
                 shape = width / height
-                _, width, height = min(
-                    (abs(shape - w / h), w, h) for w, h in PREFERRED_KONTEXT_RESOLUTIONS
-                )
+                _, width, height = min((abs(shape - w / h), w, h) for w, h in _SIZES)
             height, width = height // step * step, width // step * step
             resized = processor.resize(pictures, height, width)
             tensor: Tensor = processor.preprocess(resized, height, width)
