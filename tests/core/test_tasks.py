@@ -137,3 +137,12 @@ def test_a_task_is_chosen_by_name():
 def test_a_choice_that_nothing_decides_is_refused():
     with pytest.raises(InputError, match="could be for the task 'a' or 'b': say which"):
         choose_task({"a": {"takes": ["x"]}, "b": {"takes": ["x"]}}, None, {"x": 1})
+
+
+def test_a_task_for_another_model_is_chosen_by_name_alone():
+    tasks = {"a": {"takes": ["x"]}, "b": {"takes": ["x"], "only_by_name": True}}
+    assert choose_task(tasks, None, {"x": 1}).name == "a"
+    assert choose_task(tasks, "b", {"x": 1}).name == "b"
+    assert choose_task({"b": tasks["b"]}, None, {"x": 1}) is None
+    with pytest.raises(ConfigError, match="'only_by_name' is 'yes'; it must be true or false"):
+        read_task("b", {"only_by_name": "yes"})

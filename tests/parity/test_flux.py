@@ -19,6 +19,7 @@ from tests.pipelines.pictures import mask, picture
 from tests.tiny_flux import tiny_flux
 from yggdrasil import InferencePipeline
 from yggdrasil.core.errors import InputError, UnknownInputError
+from yggdrasil.core.runtime import Runtime
 
 pytestmark = pytest.mark.parity
 
@@ -295,3 +296,32 @@ def test_a_model_that_fills_needs_a_mask(theirs):
     ours = quiet(InferencePipeline.from_diffusers(fill, task="txt2img"))
     with pytest.raises(InputError, match="wants `image` and `mask_image`"):
         ours(**drawn({}))
+
+
+@torch.no_grad()
+def test_training_compares_with_the_flow_from_packed_latents_to_noise(theirs):
+    pipe = theirs()
+    graph = InferencePipeline.from_diffusers(pipe).graph
+    graph.add_node("timesteps", type="timesteps/uniform")
+    graph.add_node("objective", type="objective/mse")
+    drawn_ones = ["vae.sample", "noise.sample", "timesteps.sample"]
+    run = Runtime(graph).run(
+        {"pixels": normal(1, 2, 3, 64, 96), "prompt": ["a", "b"], "generator": generator(),
+         "guidance_scale": 3.5, "max_sequence_length": 24},
+        ["objective.loss", *drawn_ones], mode="corrupt",
+    )  # fmt: skip
+    latents, noise, timestep = (run[name] for name in drawn_ones)
+    level = (timestep / 1000).view(2, 1, 1, 1)
+    embeds, pooled, text_ids = pipe.encode_prompt(["a", "b"], max_sequence_length=24)
+    predicted = pipe.transformer(
+        hidden_states=pipe._pack_latents(level * noise + (1 - level) * latents, 2, 4, 8, 12),
+        timestep=timestep.float() / 1000,
+        guidance=torch.full([2], 3.5),
+        pooled_projections=pooled,
+        encoder_hidden_states=embeds,
+        txt_ids=text_ids,
+        img_ids=pipe._prepare_latent_image_ids(2, 4, 6, "cpu", torch.float32),
+    ).sample
+    flow = pipe._pack_latents(noise - latents, 2, 4, 8, 12)
+    expected = torch.nn.functional.mse_loss(predicted, flow)
+    assert (run["objective.loss"] - expected).abs().item() < 1e-6

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from diffusers import FluxPipeline
+
+from yggdrasil.blocks.layout.flux import FluxLayout
+from yggdrasil.core.errors import InputError
+from yggdrasil.core.values import (
+    BackboneSpecValue,
+    CodecSpecValue,
+    ConditioningValue,
+    LatentShapeValue,
+)
+
+CODEC = CodecSpecValue(channels=4, scale=8)
+BACKBONE = BackboneSpecValue(in_channels=4, sample_size=(16, 16))
+LATENTS = torch.arange(2 * 4 * 6 * 8, dtype=torch.float32).reshape(2, 4, 6, 8)
+SHAPE = LatentShapeValue(shape=(2, 4, 6, 8), dtype=torch.float32, device=torch.device("cpu"))
+TEXT = ConditioningValue(tensors={"encoder_hidden_states": torch.zeros(2, 5, 7)}, batch=2)
+LAYOUT = FluxLayout()
+
+
+def test_squares_become_tokens_as_diffusers_packs_them():
+    packed = LAYOUT.pack(LATENTS)
+    assert torch.equal(packed, FluxPipeline._pack_latents(LATENTS, 2, 4, 6, 8))
+    assert packed.shape == (2, LAYOUT.tokens(SHAPE), 16)
+
+
+def test_what_is_packed_is_unpacked_whole():
+    assert torch.equal(LAYOUT.unpack(LAYOUT.pack(LATENTS), SHAPE), LATENTS)
+    turned = LATENTS.to(memory_format=torch.channels_last)
+    assert torch.equal(LAYOUT.pack(turned), LAYOUT.pack(LATENTS))
+
+
+def test_a_mask_covers_every_channel_of_a_token():
+    mask = torch.zeros(1, 1, 6, 8)
+    mask[..., 2, 3] = 1
+    packed = LAYOUT.pack_mask(mask, CODEC)
+    assert packed.shape == (1, 12, 16)
+    assert packed[0].sum(dim=1).nonzero().tolist() == [[5]]
+    assert packed.sum() == 4
+
+
+def test_positions_are_those_of_diffusers_and_of_a_second_grid():
+    other = torch.zeros(2, 4, 2, 4)
+    extras = LAYOUT.positions(SHAPE, TEXT, reference=other)
+    first = FluxPipeline._prepare_latent_image_ids(2, 3, 4, "cpu", torch.float32)
+    second = FluxPipeline._prepare_latent_image_ids(2, 1, 2, "cpu", torch.float32)
+    second[..., 0] = 1
+    assert torch.equal(extras.shared["img_ids"], torch.cat([first, second]))
+    assert torch.equal(extras.shared["txt_ids"], torch.zeros(5, 3))
+    assert extras.tensors["reference"].shape == (2, 2, 16)
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        ({}, (128, 128)),
+        ({"height": 70}, (64, 128)),
+        ({"height": 70, "width": 90}, (64, 80)),
+        ({"height": 40, "width": 128, "max_area": 4096}, (32, 112)),
+    ],
+)
+def test_sizes_are_whole_tokens(given, size):
+    assert LAYOUT.size(CODEC, BACKBONE, **given) == size
+
+
+def test_sizes_that_are_made_smaller_are_told(caplog):
+    caplog.set_level(logging.WARNING)
+    LAYOUT.check_inputs("size", {"codec": CODEC, "height": 64, "width": 80})
+    assert not caplog.text
+    LAYOUT.check_inputs("size", {"codec": CODEC, "height": 64, "width": 90})
+    assert "64 pixels high and 80 wide in the place of 64 and 90" in caplog.text
+
+
+@pytest.mark.parametrize("known", [{"height": 8}, {"width": 16.0}, {"max_area": 255}])
+def test_sizes_that_cannot_be_are_refused(known):
+    with pytest.raises(InputError, match=next(iter(known))):
+        LAYOUT.check_inputs("size", {"codec": CODEC, **known})
+    with pytest.raises(InputError, match="side is 0"):
+        FluxLayout(side=0)
