@@ -55,6 +55,7 @@ SCHEDULERS = {
     "native_euler": "EulerDiscreteScheduler",
     "native_euler_a": "EulerAncestralDiscreteScheduler",
     "native_pndm": "PNDMScheduler",
+    "native_unipc": "UniPCMultistepScheduler",
     "pndm": "PNDMScheduler",
     "sa": "SASolverScheduler",
     "tcd": "TCDScheduler",

@@ -14,17 +14,17 @@ from yggdrasil.core.errors import ConfigError, InputError
 from yggdrasil.core.registry import make_block
 from yggdrasil.core.values import BranchedValue
 
-NAMES = ["ddim", "dpmpp_2m", "euler", "euler_a", "pndm", "flow_euler"]
+NAMES = ["ddim", "dpmpp_2m", "euler", "euler_a", "unipc", "pndm", "flow_euler"]
 WHOLE = {"pndm": {"skip_prk_steps": True}}
 """Options without which the rule does not follow the scheduler."""
 VARIANTS = [
     *((name, {}) for name in NAMES),
-    *((name, {"use_karras_sigmas": True}) for name in ("dpmpp_2m", "euler", "flow_euler")),
-    *((name, {"use_beta_sigmas": True}) for name in ("dpmpp_2m", "euler")),
+    *((name, {"use_karras_sigmas": True}) for name in ("dpmpp_2m", "euler", "unipc", "flow_euler")),
+    *((name, {"use_beta_sigmas": True}) for name in ("dpmpp_2m", "euler", "unipc")),
     *((name, {"prediction_type": "v_prediction"}) for name in NAMES[:-1]),
-    *((name, {"prediction_type": "sample"}) for name in ("ddim", "dpmpp_2m", "euler")),
+    *((name, {"prediction_type": "sample"}) for name in ("ddim", "dpmpp_2m", "euler", "unipc")),
     *((name, {"timestep_spacing": "trailing"}) for name in NAMES[:-1]),
-    *((name, {"final_sigmas_type": "sigma_min"}) for name in ("dpmpp_2m", "euler")),
+    *((name, {"final_sigmas_type": "sigma_min"}) for name in ("dpmpp_2m", "euler", "unipc")),
     *(
         (name, {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"})
         for name in NAMES[:-2]
@@ -35,6 +35,12 @@ VARIANTS = [
     ("dpmpp_2m", {"solver_type": "heun"}),
     ("dpmpp_2m", {"euler_at_final": True, "final_sigmas_type": "sigma_min"}),
     ("dpmpp_2m", {"use_lu_lambdas": True}),
+    ("unipc", {"solver_order": 1}),
+    ("unipc", {"solver_type": "bh1", "final_sigmas_type": "sigma_min"}),
+    ("unipc", {"use_exponential_sigmas": True}),
+    ("unipc", {"disable_corrector": [0, 3, 40]}),
+    ("unipc", {"lower_order_final": False, "final_sigmas_type": "sigma_min"}),
+    ("unipc", {"use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction"}),
     ("euler", {"interpolation_type": "log_linear"}),
     ("euler", {"timestep_type": "continuous", "prediction_type": "v_prediction"}),
     ("flow_euler", {"shift": 3.0}),
@@ -87,6 +93,17 @@ def test_given_schedules_are_those_of_the_wrapped_solver(name, given):
     noise, init = draw(0, 2, 4, 8, 8), draw(1, 2, 4, 8, 8)
     runs = [run(solver, solver.start(noise, **given)) for solver in both(name)]
     check_alike(name, {}, runs, init, noise)
+
+
+def test_unipc_by_its_first_formula_ends_where_diffusers_has_no_numbers():
+    """At sigma 0 that formula multiplies infinity by nothing."""
+    noise = draw(0, 2, 4, 8, 8)
+    stepped, native = both("unipc", solver_type="bh1")
+    runs = [run(each, each.start(noise, num_inference_steps=6)) for each in (stepped, native)]
+    for wrapped, other in zip(*(states[:-1] for states in runs), strict=True):
+        assert torch.equal(wrapped.latents, other.latents)
+    assert runs[0][-1].latents.isnan().all()
+    assert runs[1][-1].latents.isfinite().all()
 
 
 @pytest.mark.parity

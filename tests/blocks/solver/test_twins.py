@@ -15,7 +15,7 @@ from yggdrasil.blocks.solver.sample_states import SampleStates
 from yggdrasil.core.errors import ConfigError, InputError
 from yggdrasil.core.registry import make_block
 
-TWINS = ["ddim", "dpmpp_2m", "euler", "euler_a", "pndm"]
+TWINS = ["ddim", "dpmpp_2m", "euler", "euler_a", "pndm", "unipc"]
 
 
 def solver_of(name, **options):
@@ -48,12 +48,25 @@ def test_the_twin_is_taken_in_single_precision_only(name):
 
 
 @pytest.mark.parametrize("name", TWINS)
+def test_numbers_that_the_scheduler_has_on_the_device_are_calculated_there(name):
+    twin = SOLVERS[f"solver/{name}"].twin
+    assert twin.gives_bits_on(torch.device("cpu"))
+    assert twin.gives_bits_on(torch.device("cuda", 1)) == (name != "unipc")
+
+
+def test_the_twin_is_not_taken_where_it_does_not_give_the_bits(monkeypatch):
+    assert on_tensors(started(solver_of("euler")))
+    monkeypatch.setattr(SOLVERS["solver/euler"].twin, "gives_bits_on", lambda _: False)
+    assert not on_tensors(started(solver_of("euler")))
+
+
+@pytest.mark.parametrize("name", TWINS)
 def test_the_twin_can_be_switched_off(name):
     assert not on_tensors(started(solver_of(name, on_tensors=False)))
     with pytest.raises(ConfigError, match="on_tensors is 'no': give true or false"):
         solver_of(name, on_tensors="no")
-    with pytest.raises(ConfigError, match="UniPCMultistepScheduler has no option 'on_tensors'"):
-        make_block("solver/unipc", on_tensors=False)
+    with pytest.raises(ConfigError, match="DEISMultistepScheduler has no option 'on_tensors'"):
+        make_block("solver/deis", on_tensors=False)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +76,8 @@ def test_the_twin_can_be_switched_off(name):
         ("dpmpp_2m", "solver_order", 3),
         ("dpmpp_2m", "algorithm_type", "sde-dpmsolver++"),
         ("pndm", "skip_prk_steps", False),
+        ("unipc", "solver_order", 3),
+        ("unipc", "predict_x0", False),
     ],
 )
 def test_the_twin_is_not_taken_where_it_does_not_follow(name, option, value):
@@ -169,5 +184,5 @@ def test_another_source_makes_another_rule():
 
 def test_a_state_of_another_solver_is_refused():
     state = started(make_block("solver/native_euler"))
-    with pytest.raises(InputError, match="solver/unipc was given a state at step 0 that another"):
-        make_block("solver/unipc").tick(state)
+    with pytest.raises(InputError, match="solver/deis was given a state at step 0 that another"):
+        make_block("solver/deis").tick(state)

@@ -16,6 +16,7 @@ from yggdrasil.blocks.solver.native_dpmpp_2m import NativeDPMPP2MSolver
 from yggdrasil.blocks.solver.native_euler import NativeEulerSolver
 from yggdrasil.blocks.solver.native_euler_a import NativeEulerASolver
 from yggdrasil.blocks.solver.native_pndm import NativePNDMSolver
+from yggdrasil.blocks.solver.native_unipc import NativeUniPCSolver
 from yggdrasil.blocks.solver.not_driven import NOT_DRIVEN
 from yggdrasil.blocks.solver.training_form import FlowForm
 from yggdrasil.core.component import Component
@@ -111,7 +112,7 @@ _ENTRIES = (
     # A function that is made with the scheduler: where the stochastic part begins and ends.
     Entry("sa", "SASolverScheduler", particulars={"unstored": ("tau_func",)}),
     Entry("tcd", "TCDScheduler"),
-    Entry("unipc", "UniPCMultistepScheduler"),
+    Entry("unipc", "UniPCMultistepScheduler", particulars={"twin": NativeUniPCSolver}),
 )
 
 

@@ -168,7 +168,7 @@ class DiffusersSolver(ScheduledSolver):
     ) -> SolverStateValue:
         if self._on_tensors and _in_single_precision(latents) and _begins_in_place(scheduler):
             rule = self._find_rule()
-            if rule is not None:
+            if rule is not None and rule.gives_bits_on(latents.device):
                 return rule.first_state(latents, visited, scheduler)
         return SolverStateValue(
             latents=latents, timesteps=visited.timesteps, index=0, internals=self._close(scheduler)

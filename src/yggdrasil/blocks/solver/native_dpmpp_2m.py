@@ -11,6 +11,7 @@ from torch import Tensor
 
 from yggdrasil.blocks.solver.native_solver import NativeSolver
 from yggdrasil.blocks.solver.sample_states import Coefficients
+from yggdrasil.blocks.solver.signal_space import clean_of
 from yggdrasil.core.component import Component
 from yggdrasil.core.registry import register_block
 
@@ -98,7 +99,7 @@ class NativeDPMPP2MSolver(NativeSolver):
         noise: Tensor | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Goes to the next sigma along the predicted picture and the way that it changes."""
-        clean = self._clean(at, sample, output)
+        clean = clean_of(self.prediction, at, sample, output)
         moved = at["keep"] * sample - at["weight"] * clean
         change = at["change"]
         if isinstance(change, Tensor) or change:
@@ -116,12 +117,3 @@ class NativeDPMPP2MSolver(NativeSolver):
             or (settings["lower_order_final"] and count < _FEW_STEPS)
         )
         return first
-
-    def _clean(self, at: Coefficients, sample: Tensor, output: Tensor) -> Tensor:
-        """Gives the picture that a prediction stands for."""
-        signal, level = at["signal"], at["level"]
-        if self.prediction == "epsilon":
-            return (sample - level * output) / signal
-        if self.prediction == "v_prediction":
-            return signal * sample - level * output
-        return output

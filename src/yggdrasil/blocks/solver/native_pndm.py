@@ -9,6 +9,7 @@ import torch
 from diffusers import PNDMScheduler
 from torch import Tensor
 
+from yggdrasil.blocks.solver.choosing import chosen, is_everywhere
 from yggdrasil.blocks.solver.native_solver import NativeSolver
 from yggdrasil.blocks.solver.sample_states import Coefficients
 from yggdrasil.core.component import Component
@@ -91,33 +92,22 @@ class NativePNDMSolver(NativeSolver):
         *past, before = history
         again = at["again"]
         mean = _weighed(at, output, past)
-        origin = _chosen(again, before, sample)
+        origin = chosen(again, before, sample)
         if self.prediction == "v_prediction":
             mean = at["picture"] * mean + at["noise"] * origin
         moved = at["keep"] * origin - at["change"] * mean / at["share"]
         remembered = [output, *past[:-1]]
-        kept = [_chosen(again, old, new) for old, new in zip(past, remembered, strict=True)]
+        kept = [chosen(again, old, new) for old, new in zip(past, remembered, strict=True)]
         return moved, (*kept, sample)
 
 
 def _weighed(at: Coefficients, output: Tensor, past: list[Tensor]) -> Tensor:
     """Gives the mean of predictions; what has no weight at this step is not calculated."""
     now, before, second, third, times, over = (at[name] for name in _WEIGHTS)
-    total = output if _is(now, 1.0) else now * output
+    total = output if is_everywhere(now, 1.0) else now * output
     for weight, old in zip((before, second, third), past, strict=True):
-        if not _is(weight, 0.0):
+        if not is_everywhere(weight, 0.0):
             total = total + weight * old
-    if not _is(times, 1.0):
+    if not is_everywhere(times, 1.0):
         total = times * total
-    return total if _is(over, 1.0) else total / over
-
-
-def _is(weight: float | Tensor, value: float) -> bool:
-    return not isinstance(weight, Tensor) and weight == value
-
-
-def _chosen(first: float | Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    """Gives one tensor for samples that are marked, and another for those that are not."""
-    if isinstance(first, Tensor):
-        return torch.where(first > 0, yes, no)
-    return yes if first else no
+    return total if is_everywhere(over, 1.0) else total / over

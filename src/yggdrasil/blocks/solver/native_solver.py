@@ -69,6 +69,8 @@ class NativeSolver(ScheduledSolver):
         follows: Options that it follows whatever their value, beside those of every noise
             schedule; of options that are in neither, only the default is followed.
         remembers: How many tensors of earlier steps the rule reads.
+        numbers_by_latents: Whether the scheduler calculates a step's numbers where the latents
+            are; the rule has them calculated in main memory.
 
     Raises:
         ConfigError: The scheduler has no such option.
@@ -77,6 +79,7 @@ class NativeSolver(ScheduledSolver):
     supported: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     follows: ClassVar[frozenset[str]] = frozenset()
     remembers: ClassVar[int] = 0
+    numbers_by_latents: ClassVar[bool] = False
 
     _last: tuple[tuple[object, ...], Way] | None = None
 
@@ -198,6 +201,15 @@ class NativeSolver(ScheduledSolver):
             if value not in values:
                 return Unfollowed(option, value, values)
         return None
+
+    @classmethod
+    def gives_bits_on(cls, device: torch.device) -> bool:
+        """Says whether the rule gives the bits of its scheduler.
+
+        Args:
+            device: Of the latents.
+        """
+        return not cls.numbers_by_latents or device.type == "cpu"
 
     @property
     def settings(self) -> Mapping[str, Any]:
