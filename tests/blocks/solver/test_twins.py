@@ -56,7 +56,9 @@ def test_numbers_that_the_scheduler_has_on_the_device_are_calculated_there(name)
 
 def test_the_twin_is_not_taken_where_it_does_not_give_the_bits(monkeypatch):
     assert on_tensors(started(solver_of("euler")))
-    monkeypatch.setattr(SOLVERS["solver/euler"].twin, "gives_bits_on", lambda _: False)
+    monkeypatch.setattr(
+        SOLVERS["solver/euler"].twin, "gives_bits_on", staticmethod(lambda _: False)
+    )
     assert not on_tensors(started(solver_of("euler")))
 
 
