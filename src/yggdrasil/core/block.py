@@ -14,8 +14,8 @@ from torch import nn
 
 from yggdrasil.core.component import Component, ComponentSource, Given
 from yggdrasil.core.errors import ConfigError, nearest
+from yggdrasil.core.module_watch import forget_modules, watch_of
 from yggdrasil.core.ports import OpSpec, read_ops
-from yggdrasil.core.weights import tensors_of, weights_mark
 
 __all__ = ["AbstractBaseBlock"]
 
@@ -133,6 +133,7 @@ class AbstractBaseBlock(nn.Module, ABC):
             self._check_slot(name)
             self.sources[name] = Given(value)
             setattr(self, name, value)
+        forget_modules(self)
         self.components_version += 1
         return self
 
@@ -150,6 +151,7 @@ class AbstractBaseBlock(nn.Module, ABC):
             self._modules.pop(name, None)
             self.__dict__.pop(name, None)
             self.sources[name] = source
+        forget_modules(self)
         self.components_version += 1
         return self
 
@@ -174,6 +176,12 @@ class AbstractBaseBlock(nn.Module, ABC):
         """Moves the loaded components, and has those still to be loaded follow."""
         self.placement = (device, dtype)
         self.to(device=device, dtype=dtype)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002 - PyTorch's signature
+        """Moves or casts what the block holds; what knows of its old memory lets go of it."""
+        forget_modules(self)
+        moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call] # PyTorch's
+        return moved
 
     def _check_slot(self, name: str) -> None:
         if name not in self.slots():
@@ -223,9 +231,13 @@ class AbstractBaseBlock(nn.Module, ABC):
 
     # -- identity --------------------------------------------------------------------------------
 
-    def weights_version(self) -> tuple[Any, ...]:
+    def weights_version(self) -> bytes:
         """Gives a value that changes when weights are replaced or written to."""
-        return weights_mark(tensors_of(self))
+        return watch_of(self).weights()
+
+    def settled_by(self) -> tuple[Any, ...]:
+        """Gives what the block's numbers depend on that is no argument, attribute or model."""
+        return ()
 
     def extra_repr(self) -> str:
         """Shows the configuration in ``repr``."""

@@ -108,10 +108,10 @@ def test_configuration_of_another_class_is_taken_over():
 
 def test_another_source_makes_another_solver():
     solver = make_block("solver/ddim")
-    first, version = solver.corrupt(*_three()), solver.weights_version()
+    first, version = solver.corrupt(*_three()), solver.settled_by()
     solver.load_from(scheduler=Given(DDPMScheduler(**CONFIG)))
     assert not torch.equal(solver.corrupt(*_three()), first)
-    assert solver.weights_version() != version
+    assert solver.settled_by() != version
     solver.load()
 
 

@@ -363,7 +363,7 @@ class ScheduledSolver(AbstractSolver):
         )
         return frozenset({"init_latents"} if op == "start" and unread else ())
 
-    def weights_version(self) -> tuple[Any, ...]:
+    def settled_by(self) -> tuple[Any, ...]:
         """Gives the scheduler's configuration: it is what the numbers depend on."""
         config = self._prepare().config
         return tuple(sorted((name, repr(value)) for name, value in config.items()))
