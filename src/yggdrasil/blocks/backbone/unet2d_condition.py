@@ -73,14 +73,11 @@ class UNet2DConditionBackbone(AbstractBackbone):
             raise InputError(_wrong_channels(sample.size(1), unet.config.in_channels))
         if residuals:
             raise InputError(f"{self.type_name} takes no residuals of inner modules.")
-        named: dict[str, Any] = dict(conditioning.tensors)
-        added = {name: named.pop(name) for name in conditioning.tensors if name not in _PARAMETERS}
-        if added:
-            given = model_arguments.pop("added_cond_kwargs", None) or {}
-            named["added_cond_kwargs"] = {**added, **given}
-        named.update(conditioning.shared)
-        named.update(model_arguments)
-        prediction: Tensor = unet(sample, timestep, **named, return_dict=False)[0]
+        named: Mapping[str, Any] = conditioning.tensors
+        # Most are named by its parameters and nothing else is given: then there is nothing to do.
+        if model_arguments or conditioning.shared or not _PARAMETERS.issuperset(named):
+            named = _arguments(conditioning, model_arguments)
+        prediction: Tensor = unet(sample, timestep, return_dict=False, **named)[0]
         return prediction
 
     def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
@@ -95,6 +92,18 @@ class UNet2DConditionBackbone(AbstractBackbone):
         if op == "predict" and config["in_channels"] <= config["out_channels"]:
             return frozenset({"channels"})
         return frozenset()
+
+
+def _arguments(
+    conditioning: ConditioningValue, model_arguments: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Gives the arguments of the model's forward, with what has no parameter of its own there."""
+    named = {name: each for name, each in conditioning.tensors.items() if name in _PARAMETERS}
+    added = {name: each for name, each in conditioning.tensors.items() if name not in _PARAMETERS}
+    named = {**named, **conditioning.shared, **model_arguments}
+    if added:
+        named["added_cond_kwargs"] = {**added, **(named.get("added_cond_kwargs") or {})}
+    return named
 
 
 def _wrong_channels(seen: int, wanted: int) -> str:
