@@ -98,8 +98,9 @@ def _arguments(
     conditioning: ConditioningValue, model_arguments: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     """Gives the arguments of the model's forward, with what has no parameter of its own there."""
-    named = {name: each for name, each in conditioning.tensors.items() if name in _PARAMETERS}
-    added = {name: each for name, each in conditioning.tensors.items() if name not in _PARAMETERS}
+    tensors = conditioning.tensors
+    added = {name: each for name, each in tensors.items() if name not in _PARAMETERS}
+    named: dict[str, Any] = {name: tensors[name] for name in tensors if name not in added}
     named = {**named, **conditioning.shared, **model_arguments}
     if added:
         named["added_cond_kwargs"] = {**added, **(named.get("added_cond_kwargs") or {})}
