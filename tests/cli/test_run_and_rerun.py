@@ -84,6 +84,7 @@ def test_a_text_may_come_from_a_file(yggdrasil, pipe, workflow, tmp_path):
         ),
         (("cat.yaml", "image=cat.yaml"), "InputError: image: cat.yaml cannot be read: image: cat"),
         (("cat.yaml", "prompt=@none.txt"), "prompt: none.txt cannot be read"),
+        (("cat.yaml", "output_type=latent"), "this command writes pictures: add output_type=pil"),
         (("cat.yaml", "num_inference_steps=0"), "InputError: num_inference_steps is 0"),
         (("cat.yaml", "-m", "./nowhere"), "ModelError: There is no folder 'nowhere'"),
         (("cat.yaml", "-m", "org/name"), "'org/name' is not on this machine, and nothing is fetch"),

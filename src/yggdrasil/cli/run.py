@@ -45,6 +45,7 @@ def run(options: RunOptions) -> None:
     Ctrl-C ends it after the step it is in; the picture is written as ``<name>-unfinished.png``.
 
     Raises:
+        InputError: The run would give no pictures.
         typer.Exit: With code 130, if Ctrl-C ended it.
     """
     start = time.perf_counter()
@@ -58,6 +59,7 @@ def run(options: RunOptions) -> None:
     )
     runner.pipeline.set_progress_bar_config(disable=True)  # the display has one
     inputs = read_inputs(options.inputs, runner.workflow.inputs)
+    _check_output({**runner.workflow.inputs, **inputs})
     with StopOnInterrupt() as stop:
         display = LiveDisplay(str(options.workflow), stop)
         with display.shown():
@@ -71,6 +73,14 @@ def run(options: RunOptions) -> None:
     if stopped is not None:
         note(f"Interrupted: stopped after step {stopped[0]} of {stopped[1]}.")
         raise typer.Exit(INTERRUPTED)
+
+
+def _check_output(inputs: Mapping[str, Any]) -> None:
+    if inputs.get("output_type") == "latent":
+        raise InputError(
+            "output_type is 'latent', and this command writes pictures: add output_type=pil. "
+            "Runner.execute, in Python, gives latents."
+        )
 
 
 def read_inputs(texts: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
