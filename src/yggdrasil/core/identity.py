@@ -9,6 +9,7 @@ cannot be told by its content is told by which object it is.
 from __future__ import annotations
 
 import marshal
+from collections.abc import Callable
 
 import torch
 
@@ -21,6 +22,21 @@ from yggdrasil.core.telling import PLAIN, told
 __all__ = ["block_identity", "surroundings"]
 
 _OF_BLOCKS = frozenset({"sources", "placement", "components_version", "training", "inner_graph"})
+
+_SWITCHES = (
+    (torch.backends.cudnn, "enabled"),
+    (torch.backends.cudnn, "benchmark"),
+    (torch.backends.cudnn, "deterministic"),
+    (torch.backends.cudnn, "allow_tf32"),
+    (torch.backends.cuda.matmul, "allow_tf32"),
+    (torch.backends.mkldnn, "enabled"),
+)
+_KERNELS: tuple[Callable[[], bool], ...] = (
+    torch.backends.cuda.flash_sdp_enabled,
+    torch.backends.cuda.mem_efficient_sdp_enabled,
+    torch.backends.cuda.cudnn_sdp_enabled,
+    torch.backends.cuda.math_sdp_enabled,
+)
 
 # Of the forms of ``marshal`` the one that depends on nothing but the values.
 _BY_VALUE = 2
@@ -56,15 +72,28 @@ def block_identity(block: AbstractBaseBlock, around: bytes = b"") -> bytes:
 
 def surroundings() -> bytes:
     """Gives the settings of PyTorch that change what every block computes."""
+    accelerator = torch.accelerator.current_accelerator()
+    kinds = {"cpu", "cuda", *([accelerator.type] if accelerator is not None else ())}
     autocast = [
         (kind, torch.get_autocast_dtype(kind))
-        for kind in ("cpu", "cuda")
+        for kind in sorted(kinds)
         if torch.is_autocast_enabled(kind)
     ]
-    return digest(repr((autocast, torch.get_default_dtype())).encode())
+    settings = (
+        autocast,
+        torch.get_default_dtype(),
+        torch.get_float32_matmul_precision(),
+        torch.are_deterministic_algorithms_enabled(),
+        *(getattr(owner, name) for owner, name in _SWITCHES),
+        *(enabled() for enabled in _KERNELS),
+    )
+    return digest(repr(settings).encode())
 
 
 def _of_object(value: object) -> tuple[object, ...]:
     """Gives what a component that is no module is; tokens added to a tokenizer make it longer."""
-    length = len(value) if hasattr(value, "__len__") else -1
+    try:
+        length = len(value)  # type: ignore[arg-type] # that is what is tried
+    except (TypeError, AttributeError):  # one of Diffusers' schedulers has a length that fails
+        length = -1
     return (serial_of(type(value)), serial_of(value), length)

@@ -8,23 +8,29 @@ as it can be written to, and compared in one go with what there is now.
 from __future__ import annotations
 
 import marshal
-import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
 
-from yggdrasil.core.fingerprint import digest, fingerprint
+from yggdrasil.core.fingerprint import digest
 from yggdrasil.core.serials import serial_of
-from yggdrasil.core.telling import PLAIN, told
+from yggdrasil.core.telling import PLAIN, content_of, is_mapping, told
 from yggdrasil.core.weights import WeightsWatch
 
 __all__ = ["ModuleWatch", "forget_modules", "watch_of"]
 
 _TENSORS_AND_MODULES = frozenset({"_parameters", "_buffers", "_modules"})
 _CONTAINERS = frozenset({dict, OrderedDict, list, tuple, set})
+
+_TOLD_WHOLE = (nn.Module, Tensor, np.ndarray, type, FunctionType, MethodType, ModuleType)
+_MOVER = "_hf_hook"
+_WATCH = "_module_watch"
+_DEPTH = 8
+"""Containers inside containers, beyond which it is the object that says what it is."""
 
 # Of the forms of ``marshal`` the one that depends on nothing but the values.
 _BY_VALUE = 2
@@ -70,16 +76,26 @@ class ModuleWatch:
     def __init__(self, block: nn.Module) -> None:
         self._held = _copied(_held(block))
         self._modules = list(_inside(block))
-        self._classes = [*map(type, self._modules)]
+        # Attention processors, configurations, hooks: what decides how a module runs.
+        self._things: list[Any] = [*self._modules, *_objects(self._modules)]
+        self._classes = [*map(type, self._things)]
         self._parents = [each for each in self._modules if len(_children(each)) > 1]
         self._orders = [*map(_order, self._parents)]
-        attributes = [vars(each) for each in self._modules]
-        self._attributes = [_copied(each) for each in attributes]
+        self._attributes = [_copied(vars(each)) for each in self._things]
         # Written to in place they are still the same objects.
-        self._arrays = [array for each in attributes for array in _arrays(each)]
-        self._contents = [*map(fingerprint, self._arrays)]
-        self.told = digest(marshal.dumps(_tell(block, self._modules), _BY_VALUE))
-        self._weights = WeightsWatch(_tensors((block, *self._modules)))
+        self._arrays = [array for each in self._modules for array in _arrays(vars(each))]
+        self._contents = [*map(content_of, self._arrays)]
+        self.told = digest(marshal.dumps(_tell(block, self._things), _BY_VALUE))
+        self._weights = WeightsWatch(
+            _tensors((block, *self._modules)),
+            [each.weight for each in self._modules if isinstance(each, nn.Embedding)],
+            # accelerate's: it moves weights about while the model runs.
+            stay=not any(_MOVER in vars(each) for each in self._modules),
+        )
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Gives a copy of a block no watch: it holds other modules."""
+        return type(None), ()
 
     def unchanged(self, block: nn.Module) -> bool:
         """Says whether telling would give the same as it gave.
@@ -87,25 +103,20 @@ class ModuleWatch:
         Args:
             block: That the watch was made for.
         """
-        modules = self._modules
         try:
-            return (
+            return bool(
                 self._held == _held(block)
-                and self._attributes == [*map(vars, modules)]
-                and self._classes == [*map(type, modules)]
+                and self._attributes == [*map(vars, self._things)]
+                and self._classes == [*map(type, self._things)]
                 and self._orders == [*map(_order, self._parents)]
-                and self._contents == [*map(fingerprint, self._arrays)]
+                and self._contents == [*map(content_of, self._arrays)]
             )
-        except (RuntimeError, TypeError, ValueError):
-            # An attribute that has no yes or no to the question whether it equals another.
+        except Exception:  # noqa: BLE001 - attributes are anyone's, and so is how they compare
             return False
 
     def weights(self) -> bytes:
         """Gives what changes when one of the tensors is replaced or written to."""
         return self._weights.mark()
-
-
-_watches: weakref.WeakKeyDictionary[nn.Module, ModuleWatch] = weakref.WeakKeyDictionary()
 
 
 def watch_of(block: nn.Module) -> ModuleWatch:
@@ -114,9 +125,9 @@ def watch_of(block: nn.Module) -> ModuleWatch:
     Args:
         block: The block.
     """
-    watch = _watches.get(block)
+    watch: ModuleWatch | None = vars(block).get(_WATCH)
     if watch is None or not watch.unchanged(block):
-        watch = _watches[block] = ModuleWatch(block)
+        watch = vars(block)[_WATCH] = ModuleWatch(block)
     return watch
 
 
@@ -126,7 +137,7 @@ def forget_modules(block: nn.Module) -> None:
     Args:
         block: The block.
     """
-    _watches.pop(block, None)
+    vars(block).pop(_WATCH, None)
 
 
 def _held(block: nn.Module) -> _Held:
@@ -135,7 +146,7 @@ def _held(block: nn.Module) -> _Held:
 
 
 def _inside(block: nn.Module) -> Iterator[nn.Module]:
-    """Gives the modules inside a block, each once."""
+    """Gives the modules inside a block, each once; those in containers among attributes too."""
     seen: set[int] = set()
     waiting = _children(block)
     while waiting:
@@ -144,15 +155,42 @@ def _inside(block: nn.Module) -> Iterator[nn.Module]:
             seen.add(id(each))
             yield each
             waiting += _children(each)
+            waiting += [leaf for leaf in _leaves(vars(each)) if isinstance(leaf, nn.Module)]
 
 
 def _children(module: nn.Module) -> list[nn.Module]:
-    return [child for child in vars(module)["_modules"].values() if child is not None]
+    held = vars(module).get("_modules")
+    # A traced module has them elsewhere.
+    children = module.children() if held is None else held.values()
+    return [child for child in children if child is not None]
+
+
+def _objects(modules: Iterable[nn.Module]) -> list[object]:
+    """Gives the objects among the attributes of modules that have attributes themselves."""
+    found: dict[int, object] = {}
+    for module in modules:
+        for leaf in _leaves(vars(module)):
+            if not isinstance(leaf, _TOLD_WHOLE) and hasattr(leaf, "__dict__"):
+                found[id(leaf)] = leaf
+    return list(found.values())
+
+
+def _leaves(value: object, depth: int = _DEPTH) -> Iterator[object]:
+    """Gives what is in containers inside containers."""
+    if depth and is_mapping(value):
+        for name, each in value.items():
+            if name not in _TENSORS_AND_MODULES:
+                yield from _leaves(each, depth - 1)
+    elif depth and isinstance(value, list | tuple | set | frozenset | deque):
+        for each in value:
+            yield from _leaves(each, depth - 1)
+    elif type(value) not in PLAIN:
+        yield value
 
 
 def _order(module: nn.Module) -> tuple[str, ...]:
     # Sequences of modules run in the order of these names, which no comparison of dicts tells.
-    return tuple(vars(module)["_modules"])
+    return tuple(vars(module).get("_modules", ()))
 
 
 def _tensors(modules: Iterable[nn.Module]) -> list[Tensor]:
@@ -160,49 +198,37 @@ def _tensors(modules: Iterable[nn.Module]) -> list[Tensor]:
     return [
         tensor
         for module in modules
-        for name in ("_parameters", "_buffers")
-        for tensor in vars(module)[name].values()
-        if tensor is not None
+        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False))
     ]
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: Any, depth: int = _DEPTH) -> Any:
     """Copies what can be written to in place; of the rest, the object says what it is."""
     kind = type(value)
-    if kind in PLAIN:
-        return value
     if isinstance(value, Tensor | np.ndarray):
         return _Same(value)
-    if kind in (list, set):
-        return kind(map(_copied, value))
+    if kind in PLAIN or not depth:
+        return value
+    below = depth - 1
+    if kind in (list, set, deque):
+        return kind(_copied(each, below) for each in value)
     if isinstance(value, tuple):
-        copies = map(_copied, value)
-        return kind(*copies) if hasattr(kind, "_fields") else tuple(copies)
-    if isinstance(value, Mapping) and kind.__module__ in ("builtins", "collections"):
-        return {key: _copied(each) for key, each in value.items()}
+        return tuple.__new__(kind, (_copied(each, below) for each in value))
+    if is_mapping(value):
+        return {key: _copied(each, below) for key, each in value.items()}
     return value
 
 
-def _arrays(value: Any) -> Iterator[Tensor | np.ndarray]:
+def _arrays(attributes: object) -> list[Tensor | np.ndarray]:
     """Gives the arrays among attributes that are no parameters and no buffers."""
-    if isinstance(value, Tensor | np.ndarray):
-        yield value
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _arrays(each)
-    elif isinstance(value, Mapping) and type(value).__module__ in ("builtins", "collections"):
-        for name, each in value.items():
-            if name not in _TENSORS_AND_MODULES:
-                yield from _arrays(each)
+    return [leaf for leaf in _leaves(attributes) if isinstance(leaf, Tensor | np.ndarray)]
 
 
-def _tell(block: nn.Module, modules: Iterable[nn.Module]) -> list[object]:
-    """Tells what modules are, but for their tensors."""
+def _tell(block: nn.Module, things: Iterable[object]) -> list[object]:
+    """Tells what modules, and objects among their attributes, are, but for tensors."""
     parts: list[object] = [*_order(block)]
-    numbers: dict[int, int] = {}
-    for each in modules:
-        numbers[id(each)] = len(numbers)
-    for each in modules:
+    numbers = {id(each): number for number, each in enumerate(things)}
+    for each in things:
         parts.append(serial_of(type(each)))
         for name, value in vars(each).items():
             kind = type(value)

@@ -186,11 +186,13 @@ class DiffusersSolver(ScheduledSolver):
     def _find_rule(self) -> NativeSolver | None:
         """Gives the twin, where it follows the configuration."""
         prepared = self._prepare()
-        if self._rule is None or self._rule[0] is not prepared:
+        rule = self._rule
+        if rule is None or rule[0] is not prepared:
             cls = self.twin
             follows = cls is not None and cls.unfollowed(prepared.config) is None
-            self._rule = (prepared, cls().adopt(self) if cls is not None and follows else None)
-        return self._rule[1]
+            rule = (prepared, cls().adopt(self) if cls is not None and follows else None)
+            self._rule = rule
+        return rule[1]
 
     def _further(
         self, scheduler: Scheduler, latents: Tensor, generator: Generator | None, eta: float

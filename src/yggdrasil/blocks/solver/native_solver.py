@@ -291,9 +291,11 @@ class NativeSolver(ScheduledSolver):
             sigmas.tolist() if isinstance(sigmas, Tensor) else None,
             held.get("num_inference_steps"),
         )
-        if self._last is None or self._last[0] != key:
-            self._last = (key, self._make_way(visited, scheduler))
-        return self._last[1]
+        # Read once: another run may put its own there meanwhile.
+        last = self._last
+        if last is None or last[0] != key:
+            last = self._last = (key, self._make_way(visited, scheduler))
+        return last[1]
 
     def _make_way(self, visited: Visited, scheduler: Scheduler) -> Way:
         timesteps = visited.timesteps

@@ -23,7 +23,8 @@ __all__ = ["Coefficients", "SampleStates", "Way"]
 
 Coefficients = Mapping[str, float | Tensor]
 """A step's numbers by name, each one that float32 holds: a number, a float32 scalar in main memory,
-or ``b 1 1 1`` where samples are at other steps. All of them multiply latents to the same bits."""
+or ``b 1 1 1`` where samples are at other steps. All of them give latents the same bits, except that
+on a GPU, which multiplies by the reciprocal of a number, quotients may differ in the last one."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -406,12 +406,13 @@ class ScheduledSolver(AbstractSolver):
     def _prepare(self) -> _Prepared:
         """Builds the scheduler once for each source; twice, harmlessly, where threads meet."""
         source = self.sources.get("scheduler")
-        if self._prepared is None or self._prepared.source is not source:
+        prepared = self._prepared
+        if prepared is None or prepared.source is not source:
             made = self.make_scheduler()
             public = {k: v for k, v in made.config.items() if not k.startswith("_")}
             self._check_config(public)
-            self._prepared = _Prepared(source, public, read_shell(made))
-        return self._prepared
+            prepared = self._prepared = _Prepared(source, public, read_shell(made))
+        return prepared
 
     def _check_config(self, config: Mapping[str, Any]) -> None:
         """Refuses a configuration that the solver cannot follow."""
@@ -419,9 +420,10 @@ class ScheduledSolver(AbstractSolver):
 
     def _training_form(self) -> TrainingForm:
         prepared = self._prepare()
-        if self._form is None or self._form[0] is not prepared:
-            self._form = (prepared, self._make_form(prepared.config))
-        return self._form[1]
+        form = self._form
+        if form is None or form[0] is not prepared:
+            form = self._form = (prepared, self._make_form(prepared.config))
+        return form[1]
 
     def _make_form(self, config: Mapping[str, Any]) -> TrainingForm:
         if self.untrained:
