@@ -17,7 +17,7 @@ from yggdrasil.core.binding import arguments_of, bind
 from yggdrasil.core.cache import Entry, ValueCache, copied
 from yggdrasil.core.errors import Cancelled, ExecutionError, YggdrasilError
 from yggdrasil.core.keys import KeyTable
-from yggdrasil.core.plan import Call, Loop, Plan
+from yggdrasil.core.plan import Call, Loop, Plan, Slot
 
 __all__ = ["Observer", "StepEvent", "Tracer", "execute"]
 
@@ -116,6 +116,10 @@ def execute(
 
 def _never() -> bool:
     return False
+
+
+_Prepared = tuple[Call, Callable[[], Any], Slot | None, Sequence[Slot]]
+"""A call of a loop, what runs it, where its one result is kept, and what is freed after it."""
 
 
 class _Run:
@@ -231,8 +235,8 @@ class _Run:
     def _loop(self, loop: Loop) -> None:
         values = self.values
         values[loop.carried] = values[loop.initial]
-        until = [(loop.until, self._ready(loop.until))]
-        body = [(call, self._ready(call)) for call in loop.body]
+        until = self._prepared([loop.until])
+        body = self._prepared(loop.body)
         index = 0
         since = time.perf_counter()
         while True:
@@ -259,18 +263,30 @@ class _Run:
         """Makes a call of a loop ready to be run many times."""
         return bind(call, self.values)
 
-    def _each(self, calls: Sequence[tuple[Call, Callable[[], Any]]]) -> Any:
-        """Runs calls of a loop that were made ready; gives the result of the last one."""
+    def _prepared(self, calls: Sequence[Call]) -> list[_Prepared]:
+        """Works out what is the same in every iteration of a loop."""
+        return [
+            (
+                call,
+                self._ready(call),
+                call.keeps[0] if call.keeps and not call.spec.several else None,
+                call.frees,
+            )
+            for call in calls
+        ]
+
+    def _each(self, calls: Sequence[_Prepared]) -> Any:
+        """Runs calls of a loop that were prepared; gives the result of the last one."""
         values = self.values
         call, result = calls[0][0], None
         try:
-            for call, run in calls:
+            for call, run, kept, frees in calls:
                 result = run()
-                if call.spec.several:
+                if kept is not None:
+                    values[kept] = result
+                elif call.spec.several:
                     self._spread(call, result)
-                elif call.keeps:
-                    values[call.keeps[0]] = result
-                for slot in call.frees:
+                for slot in frees:
                     values[slot] = None
         except YggdrasilError as error:
             error.add_note(f"At {call.vertex} of {self._plan.graph_name!r}.")

@@ -175,7 +175,9 @@ class DiffusersSolver(ScheduledSolver):
         )
 
     def _rule_of(self, state: SampleStates) -> NativeSolver:
-        rule = self._find_rule()
+        # The rule that made the state, as a rule: asked for twice at every step.
+        known = self._rule
+        rule = known[1] if known is not None else self._find_rule()
         if rule is None:
             raise InputError(
                 f"{self._name()} was given a state at step {state.index} that another solver made: "

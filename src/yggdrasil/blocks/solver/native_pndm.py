@@ -103,11 +103,14 @@ class NativePNDMSolver(NativeSolver):
 
 def _weighed(at: Coefficients, output: Tensor, past: list[Tensor]) -> Tensor:
     """Gives the mean of predictions; what has no weight at this step is not calculated."""
-    now, before, second, third, times, over = (at[name] for name in _WEIGHTS)
-    total = output if is_everywhere(now, 1.0) else now * output
-    for weight, old in zip((before, second, third), past, strict=True):
-        if not is_everywhere(weight, 0.0):
-            total = total + weight * old
-    if not is_everywhere(times, 1.0):
-        total = times * total
-    return total if is_everywhere(over, 1.0) else total / over
+    before, second, third = past
+    total = at["now"] * output
+    if not is_everywhere(at["before"], 0.0):
+        total = total + at["before"] * before
+    if not is_everywhere(at["second"], 0.0):
+        total = total + at["second"] * second
+    if not is_everywhere(at["third"], 0.0):
+        total = total + at["third"] * third
+    if not is_everywhere(at["times"], 1.0):
+        total = at["times"] * total
+    return total if is_everywhere(at["over"], 1.0) else total / at["over"]
