@@ -1,0 +1,101 @@
+"""LoRAs as nodes give the numbers of Diffusers' pipelines that loaded the same files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+
+from tests.pipelines.conftest import generator, quiet
+from tests.tiny_flux import tiny_flux
+from tests.tiny_loras import FLUX, SD, SD3, SDXL, as_kohya, tiny_factors, tiny_lora, write
+from tests.tiny_models import tiny_pipeline
+from tests.tiny_sd3 import tiny_sd3
+from tests.tiny_sdxl import tiny_sdxl
+from yggdrasil import InferencePipeline
+
+pytestmark = [
+    pytest.mark.parity,
+    pytest.mark.filterwarnings("ignore:Already found a `peft_config`"),  # theirs, of a second one
+]
+
+FAMILIES = {
+    "sd15": (tiny_pipeline, SD),
+    "sdxl": (tiny_sdxl, SDXL),
+    "sd3": (tiny_sd3, SD3),
+    "flux": (tiny_flux, FLUX),
+}
+CALL = {"num_inference_steps": 2, "output_type": "pt"}
+
+
+@dataclass
+class Pair:
+    """A pipeline of Diffusers and one on the same modules, with two LoRAs for them."""
+
+    theirs: Any
+    ours: InferencePipeline
+    parts: Any
+    first: Any
+    second: Any
+
+    def their_images(self, **call):
+        """Runs Diffusers'."""
+        return self.theirs("a cat", generator=generator(), **CALL, **call).images
+
+    def our_images(self, **call):
+        """Runs ours."""
+        return self.ours("a cat", seed=0, **CALL, **call).images
+
+
+@pytest.fixture(params=FAMILIES)
+def pair(request, tmp_path):
+    """Gives a pair of each family."""
+    make, parts = FAMILIES[request.param]
+    theirs = make()
+    ours = quiet(InferencePipeline.from_diffusers(theirs))
+    return Pair(
+        theirs,
+        ours,
+        parts,
+        tiny_lora(tmp_path / "first", theirs, parts),
+        tiny_lora(tmp_path / "second", theirs, parts, seed=2, rank=2),
+    )
+
+
+def add(pipe, name="style", **config):
+    pipe.graph.add_node(name, type="adapter/lora", **config)
+
+
+def test_one_lora(pair):
+    before = pair.our_images()
+    add(pair.ours, weights=str(pair.first), scale=0.8)
+    changed = pair.our_images()
+    pair.theirs.load_lora_weights(pair.first, adapter_name="style")
+    pair.theirs.set_adapters("style", 0.8)
+    assert torch.equal(changed, pair.their_images())
+    assert not torch.equal(changed, before)
+
+
+def test_two_at_once_each_with_its_weight(pair):
+    add(pair.ours, "one", weights=str(pair.first), scale=0.8)
+    add(pair.ours, "two", weights=str(pair.second), scale=0.5, order=1)
+    both = pair.our_images()
+    pair.ours.graph.remove_node("two")
+    assert not torch.equal(both, pair.our_images())
+    pair.theirs.load_lora_weights(pair.first, adapter_name="one")
+    pair.theirs.load_lora_weights(pair.second, adapter_name="two")
+    pair.theirs.set_adapters(["one", "two"], [0.8, 0.5])
+    assert torch.equal(both, pair.their_images())
+
+
+def test_the_bits_of_before_return(pair):
+    before = pair.our_images()
+    untouched = pair.their_images()
+    add(pair.ours, weights=str(pair.first))
+    assert not torch.equal(pair.our_images(), before)
+    assert torch.equal(pair.their_images(), untouched)  # between calls the modules are their own
+    pair.ours.graph.remove_node("style")
+    pair.ours._runtime.cache.clear()
+    assert torch.equal(pair.our_images(), before)
