@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 NAME = "pytorch_lora_weights.safetensors"
-TEXT = ("q_proj", "v_proj", "fc1")
+TEXT = ("q_proj", "v_proj", "out_proj", "fc1")
 NETWORK = ("to_q", "to_k", "to_v", "to_out.0")
 SD = {"unet": NETWORK, "text_encoder": TEXT}
 SDXL = {"unet": NETWORK, "text_encoder": TEXT, "text_encoder_2": TEXT}
@@ -75,6 +75,26 @@ def as_kohya(state: Mapping[str, Tensor], alpha: float = 2.0) -> dict[str, Tenso
         name = f"lora_{_KOHYA[component]}_{layer.replace('.', '_')}"
         made[f"{name}.lora_{'down' if factor.startswith('A') else 'up'}.weight"] = value
         made[f"{name}.alpha"] = torch.tensor(alpha)
+    return made
+
+
+_FLUX_BLOCKS = {
+    "attn.to_out.0": "img_attn_proj", "ff.net.0.proj": "img_mlp_0", "ff.net.2": "img_mlp_2",
+}  # fmt: skip
+
+
+def as_kohya_flux(state: Mapping[str, Tensor], alpha: float = 2.0) -> dict[str, Tensor]:
+    """Gives the factors of some of FLUX's layers as kohya's scripts name them, who read its own."""
+    made = {
+        key: value for key, value in as_kohya(state, alpha).items() if key.startswith("lora_te1_")
+    }
+    for key, value in state.items():
+        layer, _, factor = key.removeprefix("transformer.transformer_blocks.").partition(".lora_")
+        number, _, place = layer.partition(".")
+        if place in _FLUX_BLOCKS:
+            name = f"lora_unet_double_blocks_{number}_{_FLUX_BLOCKS[place]}"
+            made[f"{name}.lora_{'down' if factor.startswith('A') else 'up'}.weight"] = value
+            made[f"{name}.alpha"] = torch.tensor(alpha)
     return made
 
 

@@ -10,11 +10,22 @@ import torch
 
 from tests.pipelines.conftest import generator, quiet
 from tests.tiny_flux import tiny_flux
-from tests.tiny_loras import FLUX, SD, SD3, SDXL, as_kohya, tiny_factors, tiny_lora, write
+from tests.tiny_loras import (
+    FLUX,
+    SD,
+    SD3,
+    SDXL,
+    as_kohya,
+    as_kohya_flux,
+    tiny_factors,
+    tiny_lora,
+    write,
+)
 from tests.tiny_models import tiny_pipeline
 from tests.tiny_sd3 import tiny_sd3
 from tests.tiny_sdxl import tiny_sdxl
 from yggdrasil import InferencePipeline
+from yggdrasil.core.errors import InputError
 
 pytestmark = [
     pytest.mark.parity,
@@ -27,7 +38,7 @@ FAMILIES = {
     "sd3": (tiny_sd3, SD3),
     "flux": (tiny_flux, FLUX),
 }
-CALL = {"num_inference_steps": 2, "output_type": "pt"}
+CALL = {"num_inference_steps": 2, "output_type": "pt", "height": 64, "width": 64}
 
 
 @dataclass
@@ -99,3 +110,38 @@ def test_the_bits_of_before_return(pair):
     pair.ours.graph.remove_node("style")
     pair.ours._runtime.cache.clear()
     assert torch.equal(pair.our_images(), before)
+
+
+def test_the_scale_of_a_call(pair):
+    name = "joint" if hasattr(pair.theirs, "transformer") else "cross"
+    call = {f"{name}_attention_kwargs": {"scale": 0.7}}
+    add(pair.ours, weights=str(pair.first), scale=0.8)
+    whole = pair.our_images()
+    scaled = pair.our_images(**call)
+    assert not torch.equal(scaled, whole)
+    pair.theirs.load_lora_weights(pair.first, adapter_name="style")
+    pair.theirs.set_adapters("style", 0.8)
+    assert torch.equal(scaled, pair.their_images(**call))
+
+
+@pytest.mark.parametrize("pair", ["sd15", "sdxl", "flux"], indirect=True)
+def test_the_layout_of_kohya(pair, tmp_path):
+    layout = as_kohya_flux if pair.parts is FLUX else as_kohya
+    state = layout(tiny_factors(pair.theirs, pair.parts))
+    folder = write(tmp_path / "kohya", state, "style.safetensors")
+    before = pair.our_images()
+    add(pair.ours, weights=str(folder))
+    changed = pair.our_images()
+    assert not torch.equal(changed, before)
+    pair.theirs.load_lora_weights(folder, weight_name="style.safetensors")
+    assert torch.equal(changed, pair.their_images())
+
+
+def test_a_pipeline_that_carries_loras_is_taken_as_it_is(pair):
+    pair.theirs.load_lora_weights(pair.first, adapter_name="style")
+    pair.theirs.set_adapters("style", 0.8)
+    ours = quiet(InferencePipeline.from_diffusers(pair.theirs))
+    assert torch.equal(ours("a cat", seed=0, **CALL).images, pair.their_images())
+    add(ours, weights=str(pair.second))
+    with pytest.raises(InputError, match="carries the adapters 'style'.*unload_lora_weights"):
+        ours("a cat", seed=0, **CALL)

@@ -69,7 +69,7 @@ def _as_wide(part: LoraPart, layer: str, module: nn.Module) -> bool:
         return False
     for factor, key in part.layers[layer]:
         shape = part.state[key].shape
-        if len(shape) < 2:  # noqa: PLR2004 - a bias, or a scalar
+        if len(shape) < 2:
             continue
         if factor.startswith("lora_A") and shape[1] != weight.shape[1]:
             return False

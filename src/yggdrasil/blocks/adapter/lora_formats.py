@@ -89,20 +89,31 @@ class LoraPart:
     def layers(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
         """For each layer of the component: its factors' names, as PEFT has them and in ``state``."""
         found: dict[str, list[tuple[str, str]]] = {}
-        for key, value in self.state.items():
-            name = self._as_peft(key.removeprefix(f"{self.component}."), value)
+        for name, key in zip(self._as_peft(), self.state, strict=True):
             layer, _, rest = name.partition(".lora_")
             found.setdefault(layer, []).append((f"lora_{rest}", key))
         return {layer: tuple(names) for layer, names in found.items()}
 
-    def _as_peft(self, key: str, value: Tensor) -> str:
-        if "lora_A" in key or "lora_B" in key:
-            return key
-        if self.component.startswith("text_encoder"):
-            return next(
-                iter(convert_state_dict_to_peft(convert_state_dict_to_diffusers({key: value})))
+    def _as_peft(self) -> list[str]:
+        """Gives the factors' names as PEFT has them, in their order; the values are not looked at.
+
+        Raises:
+            ModelError: Diffusers' loader does not know the names.
+        """
+        bare = {key.removeprefix(f"{self.component}."): value for key, value in self.state.items()}
+        if not self.component.startswith("text_encoder"):
+            # Told as Diffusers tells it, by the first.
+            return list(
+                bare if "lora_A" in next(iter(bare)) else convert_unet_state_dict_to_peft(bare)
             )
-        return next(iter(convert_unet_state_dict_to_peft({key: value})))
+        try:
+            return list(convert_state_dict_to_peft(convert_state_dict_to_diffusers(bare)))
+        except ValueError as error:
+            raise ModelError(
+                f"The LoRA names factors of {self.component!r} in a way that Diffusers does not "
+                f"read, such as {next(iter(bare))}: {error}. Of kohya's layout it reads those that "
+                "change out_proj too."
+            ) from error
 
     def install(self, model: Any, options: Mapping[str, Any]) -> None:
         """Puts the layers into a model by Diffusers' loaders.
