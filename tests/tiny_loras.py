@@ -45,7 +45,7 @@ def tiny_lora(
 def tiny_factors(
     pipe: Any, parts: Mapping[str, Sequence[str]], *, seed: int = 1, rank: int = 4
 ) -> dict[str, Tensor]:
-    """Gives the factors of a LoRA, named as Diffusers saves them; arguments as for ``tiny_lora``."""
+    """Gives the factors of a LoRA, named as Diffusers saves them; see ``tiny_lora``."""
     generator = torch.Generator().manual_seed(seed)
     state: dict[str, Tensor] = {}
     for component, ends in parts.items():

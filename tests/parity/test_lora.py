@@ -12,6 +12,7 @@ from tests.pipelines.conftest import generator, quiet
 from tests.tiny_flux import tiny_flux
 from tests.tiny_loras import (
     FLUX,
+    NAME,
     SD,
     SD3,
     SDXL,
@@ -38,6 +39,12 @@ FAMILIES = {
     "sd3": (tiny_sd3, SD3),
     "flux": (tiny_flux, FLUX),
 }
+BLOCKS = {
+    "unet": {
+        "unet": {"down": 0.9, "mid": 0.7, "up": {"block_1": [0.2, 0.4]}}, "text_encoder": 0.5
+    },
+    "transformer": {"transformer": {"transformer_blocks": 0.3}, "text_encoder": 0.5},
+}  # fmt: skip
 CALL = {"num_inference_steps": 2, "output_type": "pt", "height": 64, "width": 64}
 
 
@@ -143,5 +150,64 @@ def test_a_pipeline_that_carries_loras_is_taken_as_it_is(pair):
     ours = quiet(InferencePipeline.from_diffusers(pair.theirs))
     assert torch.equal(ours("a cat", seed=0, **CALL).images, pair.their_images())
     add(ours, weights=str(pair.second))
-    with pytest.raises(InputError, match="carries the adapters 'style'.*unload_lora_weights"):
+    with pytest.raises(InputError, match=r"carries the adapters 'style'.*unload_lora_weights"):
         ours("a cat", seed=0, **CALL)
+
+
+def test_scales_by_block(pair):
+    scale = BLOCKS.get("unet" if hasattr(pair.theirs, "unet") else "transformer")
+    add(pair.ours, weights=str(pair.first), scale=scale)
+    changed = pair.our_images()
+    pair.ours.graph.block("style").scale = 1.0
+    assert not torch.equal(changed, pair.our_images())
+    pair.theirs.load_lora_weights(pair.first, adapter_name="style")
+    pair.theirs.set_adapters("style", dict(scale))
+    assert torch.equal(changed, pair.their_images())
+
+
+def test_fused_and_unfused(pair):
+    before = pair.our_images()
+    add(pair.ours, weights=str(pair.first), scale=0.8)
+    apart = pair.our_images()
+    pair.ours.fuse_lora()
+    fused = pair.our_images()
+    pair.ours.unfuse_lora()
+    assert torch.equal(pair.our_images(), apart)
+    pair.ours.unload_lora_weights()
+    pair.ours._runtime.cache.clear()
+    assert torch.equal(pair.our_images(), before)
+    pair.theirs.load_lora_weights(pair.first, adapter_name="style")
+    pair.theirs.set_adapters("style", 0.8)
+    pair.theirs.fuse_lora(components=list(pair.parts))
+    assert torch.equal(fused, pair.their_images())
+    assert not torch.equal(fused, apart)  # other last bits: it is fused indeed
+
+
+def test_two_fused(pair):
+    add(pair.ours, "one", weights=str(pair.first), scale=0.8)
+    add(pair.ours, "two", weights=str(pair.second), scale=0.5, order=1)
+    pair.ours.fuse_lora()
+    fused = pair.our_images()
+    pair.theirs.load_lora_weights(pair.first, adapter_name="one")
+    pair.theirs.load_lora_weights(pair.second, adapter_name="two")
+    pair.theirs.set_adapters(["one", "two"], [0.8, 0.5])
+    pair.theirs.fuse_lora(components=list(pair.parts))
+    assert torch.equal(fused, pair.their_images())
+
+
+def test_the_names_that_diffusers_has(pair):
+    def use(pipe, run):
+        pipe.load_lora_weights(pair.first, weight_name=NAME, adapter_name="one")
+        pipe.load_lora_weights(pair.second, adapter_name="two")
+        pipe.set_adapters(["two", "one"], [0.5, 0.8])
+        both = run()
+        pipe.set_adapters("two")
+        alone = run()
+        pipe.delete_adapters("one")
+        assert torch.equal(run(), alone)
+        pipe.unload_lora_weights()
+        return torch.cat([both, alone, run()])
+
+    ours = use(pair.ours, pair.our_images)
+    assert torch.equal(ours, use(pair.theirs, pair.their_images))
+    assert set(pair.ours.graph.nodes).isdisjoint({"one", "two"})

@@ -63,7 +63,7 @@ class Graft:
                 (parent, name, own, parent._modules[name])  # noqa: SLF001 - where layers are kept
                 for parent, children in before
                 for name, own in children.items()
-                if parent._modules[name] is not own  # noqa: SLF001
+                if own is not None and parent._modules[name] is not own  # noqa: SLF001
             ]
             self._attributes = _changed(attributes, vars(model))
             self._lift()
@@ -83,6 +83,16 @@ class Graft:
             if not name.startswith("base_layer.")
         ]
 
+    def config(self, name: str) -> dict[str, Any]:
+        """Gives PEFT's configuration of an adapter.
+
+        Args:
+            name: The adapter.
+        """
+        _, held = self._attributes["peft_config"]
+        told: dict[str, Any] = held[name].to_dict()
+        return told
+
     def holds(self) -> bool:
         """Says whether the model's own layers are where they were, on the same device and dtype."""
         return all(
@@ -101,8 +111,8 @@ class Graft:
         attributes = vars(self._model)
         for parent, name, _, layer in self._swaps:
             parent._modules[name] = layer  # noqa: SLF001 - see above
-        attributes.update({name: new for name, (_, new) in self._attributes.items()})
         try:
+            attributes.update({name: new for name, (_, new) in self._attributes.items()})
             self._scale(list(names), list(scales))
             yield
         finally:
@@ -110,10 +120,17 @@ class Graft:
 
     def _scale(self, names: list[str], scales: list[Any]) -> None:
         flags = [(each, each.requires_grad) for each in self.factors]
-        if hasattr(self._model, "load_lora_adapter"):  # a model of Diffusers
-            self._model.set_adapters(names, scales)  # type: ignore[operator] # its method
-        else:
-            set_adapters_for_text_encoder(names, self._model, scales)
+        try:
+            if hasattr(self._model, "load_lora_adapter"):  # a model of Diffusers
+                self._model.set_adapters(names, scales)  # type: ignore[operator] # its method
+            else:
+                set_adapters_for_text_encoder(names, self._model, scales)
+        except (IndexError, ValueError) as error:
+            raise InputError(
+                f"{scales} cannot be the scales of LoRAs by block in {type(self._model).__name__}: "
+                f"{type(error).__name__}: {error}. Name blocks so that each changed layer is in "
+                "one of them, such as 'transformer_blocks'; of a UNet, 'down', 'mid' and 'up'."
+            ) from error
         for parameter, flag in flags:  # PEFT has what acts learn
             parameter.requires_grad_(flag)
 
@@ -129,7 +146,7 @@ class Graft:
 
     def _named(self) -> dict[str, nn.Module]:
         """Gives the layers that were put in by the names of those that they stand for."""
-        own = {id(each): layer for _, _, each, layer in self._swaps}
+        own = {id(each): layer for _, _, each, layer in self._swaps if layer is not None}
         return {
             name: own[id(module)]
             for name, module in self._model.named_modules()
@@ -146,6 +163,6 @@ def _changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[A
     }
 
 
-def _stamp(layer: nn.Module) -> tuple[torch.device, torch.dtype] | None:
+def _stamp(layer: nn.Module | None) -> tuple[torch.device, torch.dtype] | None:
     weight = getattr(layer, "weight", None)
     return (weight.device, weight.dtype) if isinstance(weight, Tensor) else None

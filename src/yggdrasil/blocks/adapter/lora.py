@@ -5,56 +5,57 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-import warnings
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-from transformers.utils import logging as transformers_logging
+from torch import Tensor, nn
 
-from yggdrasil.blocks.adapter.grafts import Graft, check_bare
-from yggdrasil.blocks.adapter.lora_file import (
-    FileStamp,
-    check_form,
-    find_file,
-    looks_like,
-    read_shapes,
-    shown,
-    stamp_of,
-)
-from yggdrasil.blocks.adapter.lora_fit import fitting
-from yggdrasil.blocks.adapter.lora_formats import LoraPart, family_of, read_parts
-from yggdrasil.blocks.checks import check_finite
+from yggdrasil.blocks.adapter.factors import FactorStore, LayerNames
+from yggdrasil.blocks.adapter.lora_families import family_of
+from yggdrasil.blocks.adapter.lora_file import FileStamp, find_file, shown, stamp_of
+from yggdrasil.blocks.adapter.lora_formats import read_parts
+from yggdrasil.blocks.adapter.lora_layers import LayerCache, LoraOnModel
+from yggdrasil.blocks.adapter.lora_part import LoraPart
+from yggdrasil.blocks.checks import check_count, check_finite
 from yggdrasil.core.adapters import AbstractAdapter, Patch
 from yggdrasil.core.block import AbstractBaseBlock
-from yggdrasil.core.errors import ConfigError, InputError, ModelError, nearest
+from yggdrasil.core.errors import ConfigError, InputError, nearest
 from yggdrasil.core.fingerprint import digest
 from yggdrasil.core.registry import register_block
+from yggdrasil.core.weights import weights_mark
 
 __all__ = ["LoraAdapter"]
 
 _log = logging.getLogger(__name__)
 
-_GRAFTS_KEPT = 4
-"""For combinations of adapters on a model that were used last."""
-
 Scale = float | Mapping[str, Any]
 
 
 @register_block("adapter/lora")
-class LoraAdapter(AbstractAdapter):
+class LoraAdapter(AbstractAdapter, FactorStore):
     """LoRA: adds a product of two narrow matrices to weights, times a scale.
 
-    ``scale`` and ``weights`` may be set between calls: ``graph.block("style").scale = 0.5``.
+    ``scale``, ``weights`` and ``fuse`` may be set between calls:
+    ``graph.block("style").scale = 0.5``.
 
     Args:
         weights: A safetensors file, or a folder with one, in the layout of Diffusers, kohya or
-            PEFT.
+            PEFT; without it the LoRA is a fresh one, which does nothing until it is trained.
         scale: How much of it is added: a number, or by component a number or what Diffusers'
             ``set_adapters`` takes by block, such as
-            ``{"unet": {"down": 1.0, "up": {"block_0": 0.5}}}``.
+            ``{"unet": {"down": 1.0, "up": {"block_0": 0.5}}}``. At 0 it is as if not there.
+        fuse: Whether it is added into the weights for a run, which then costs no more than without
+            it; the weights of before are kept beside them.
         targets: The nodes that it changes; the backbone and the text encoders unless given.
+        rank: Of a fresh one: how narrow the matrices are.
+        alpha: Of a fresh one: what it is scaled by, times the rank; the rank unless given.
+        layers: Of a fresh one: the ends of the names of the layers that it changes, a list for the
+            backbone or lists by component; what Diffusers' training scripts change unless given.
+        init: Of a fresh one: how its first matrices are drawn, ``kaiming`` or ``gaussian``; the
+            second are zero.
+        seed: Of that draw.
 
     Source:
         Hu et al. 2021 (arXiv:2106.09685), section 4.1; layers of the peft library, put in by
@@ -65,14 +66,24 @@ class LoraAdapter(AbstractAdapter):
         self,
         weights: str | None = None,
         scale: Scale = 1.0,
+        fuse: bool = False,  # noqa: FBT001, FBT002 - configuration, given by name
         targets: Sequence[str] | None = None,
+        rank: int = 4,
+        alpha: float | None = None,
+        layers: LayerNames = None,
+        init: str = "kaiming",
+        seed: int = 0,
     ) -> None:
+        del weights, fuse, targets  # read off the configuration
         _check_scale("scale", scale)
-        if weights is None:
-            raise ConfigError("adapter/lora has no weights: give weights='style.safetensors'.")
-        del targets  # read off the configuration
-        self._parts: tuple[FileStamp, int, dict[str, LoraPart]] | None = None
-        self._grafts: dict[tuple[Any, ...], Graft] = {}
+        check_count("rank", rank)
+        check_count("seed", seed, least=0)
+        check_finite("alpha", rank if alpha is None else alpha)
+        self._use_factors(rank=rank, alpha=alpha, layers=layers, init=init, seed=seed)
+        self._read_last: tuple[object, ...] = ()
+        self._parts: dict[str, LoraPart] = {}
+        self._fitting: dict[str, tuple[weakref.ref[nn.Module], LoraPart]] = {}
+        self._layers = LayerCache()
 
     @property
     def scale(self) -> Scale:
@@ -93,7 +104,17 @@ class LoraAdapter(AbstractAdapter):
 
     @weights.setter
     def weights(self, value: str) -> None:
+        self.forget_factors()
         self._set("weights", str(value))
+
+    @property
+    def fuse(self) -> bool:
+        """Whether it is added into the weights for a run."""
+        return bool(self.config["fuse"])
+
+    @fuse.setter
+    def fuse(self, value: bool) -> None:
+        self._set("fuse", bool(value))
 
     def _set(self, name: str, value: Any) -> None:
         self._config[name] = value
@@ -113,31 +134,30 @@ class LoraAdapter(AbstractAdapter):
             InputError: A scale names a component that it does not change.
         """
         parts = self._read(among)
-        if isinstance(self.scale, Mapping):
-            for name in self.scale:
-                if name not in parts:
-                    raise InputError(
-                        f"scale names {name!r}, which the LoRA {self.weights!r} does not change."
-                        f"{nearest(name, parts)}"
-                    )
-        models = dict(_models(among))
-        for component, model in models.items():
-            if model is not None and component in parts:
-                self._fitting(parts[component], model)
+        for name in self.scale if isinstance(self.scale, Mapping) else ():
+            if parts and name not in parts:
+                raise InputError(
+                    f"scale names {name!r}, which the LoRA {self.weights!r} does not change."
+                    f"{nearest(name, parts)}"
+                )
+        for component, model in loaded_models(among):
+            if component in parts:
+                self._fit(component, model, among)
 
     def mark(self, block: AbstractBaseBlock, among: Sequence[AbstractBaseBlock]) -> bytes | None:
-        """Gives file and scale, as far as they concern a block.
+        """Gives file, scale and own weights, as far as they concern a block.
 
         Args:
             block: One of those that it may change.
             among: All of them.
         """
-        parts = self._read(among)
-        concerned = [slot.folder for slot in block.slots().values() if slot.folder in parts]
-        if not concerned:
+        told = [
+            (name, self._scale_for(name), weights_mark(list(self.factors_of(name).values())))
+            for name in self._changes(block, among)
+        ]
+        if not told:
             return None
-        told = [(name, self._scale_for(name)) for name in concerned]
-        return digest(repr((self._stamp(), told)).encode())
+        return digest(repr((self._stamp(), self.fuse, told)).encode())
 
     @classmethod
     @contextlib.contextmanager
@@ -155,57 +175,107 @@ class LoraAdapter(AbstractAdapter):
         with contextlib.ExitStack() as stack:
             for name, slot in block.slots().items():
                 own = [
-                    (patch.adapter, part)
+                    (patch.adapter, patch.among)
                     for patch in patches
                     if isinstance(patch.adapter, cls)
-                    and (part := patch.adapter._read(patch.among).get(slot.folder)) is not None
+                    and slot.folder in patch.adapter._changes(block, patch.among)  # noqa: SLF001
                 ]
-                model = getattr(block, name) if own else None
-                if isinstance(model, nn.Module):
-                    stack.enter_context(_put_on(model, slot.folder, own))
+                if own:
+                    model = getattr(block, name)
+                    loras = [each._on(slot.folder, model, among) for each, among in own]  # noqa: SLF001
+                    stack.enter_context(own[0][0]._layers.put_on(model, loras))  # noqa: SLF001
             yield
+
+    def grow(self, among: Sequence[AbstractBaseBlock]) -> None:
+        """Makes its matrices parameters of its own, which training changes.
+
+        Args:
+            among: The blocks that it changes; their models are loaded.
+
+        Raises:
+            ConfigError: It is fused, or no layer is called as ``layers`` says.
+        """
+        if self.fuse:
+            raise ConfigError(
+                "A LoRA that is fused cannot be trained, since nothing tells its weights from "
+                "those of the model: set fuse=False."
+            )
+        parts = self._read(among)
+        family, _ = family_of(among)
+        for component, model in loaded_models(among):
+            if component in family.components and not self.factors_of(component):
+                part = self._fit(component, model, among) if component in parts else None
+                if part is not None or self.weights is None:
+                    self.add_factors(component, model, part, family)
+        self._read_last = ()
+
+    def save_weights(self, folder: Path | str, among: Sequence[AbstractBaseBlock]) -> Path:
+        """Writes it as Diffusers' ``save_lora_weights`` does; its ``load_lora_weights`` reads it.
+
+        Args:
+            folder: Made if it does not exist.
+            among: The blocks that it changes.
+
+        Returns:
+            The file.
+
+        Raises:
+            ConfigError: It is fresh and was never trained.
+        """
+        return self.write_factors(Path(folder), self._read(among), family_of(among)[0])
+
+    def held_tensors(self) -> dict[str, Tensor]:
+        """Gives the tensors that it read from its file, for digests; none before it ran."""
+        return {k: v for part in self._parts.values() for k, v in part.state.items()}
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _stamp(self) -> FileStamp:
-        return stamp_of(find_file(self.config["weights"]))
+    def _stamp(self) -> FileStamp | None:
+        return None if self.weights is None else stamp_of(find_file(self.weights))
 
     def _read(self, among: Sequence[AbstractBaseBlock]) -> dict[str, LoraPart]:
-        """Reads the file, or gives what was read before if it is the same."""
+        """Gives its parts by component: read anew if the file is another one."""
         stamp = self._stamp()
         family, backbone = family_of(among)
-        known = self._parts
-        if known is not None and known[:2] == (stamp, id(backbone)):
-            return known[2]
-        path = Path(stamp.path)
-        shapes = read_shapes(path)
-        check_form(path, shapes)
-        parts = read_parts(path, among)
-        usable = {name: part for name, part in parts.items() if name in family.components}
-        if not usable:
-            like = looks_like(shapes)
-            raise ModelError(
-                f"{path} changes nothing here: its names are {shown(shapes)}"
-                f"{f', which look like those of a LoRA for {like}' if like else ''}, and this "
-                f"model has {', '.join(family.components)}."
-            )
-        self._warn_of_left_over(path, parts, among)
-        self._parts = (stamp, id(backbone), usable)
-        self._grafts.clear()
-        return usable
+        now = (stamp, id(backbone), backbone.components_version, len(self.factors()))
+        if self._read_last != now:
+            if stamp is None:
+                parts = self.parts_of_factors(family)
+            else:
+                parts = read_parts(Path(stamp.path), among)
+                _tell_left_over(parts, among)
+            self._parts = {k: part for k, part in parts.items() if k in family.components}
+            self._fitting.clear()
+            self._layers.clear()
+            self._read_last = now
+        return self._parts
 
-    def _warn_of_left_over(
-        self, path: Path, parts: Mapping[str, LoraPart], among: Sequence[AbstractBaseBlock]
-    ) -> None:
-        here = {slot.folder for block in among for slot in block.slots().values()}
-        for name in sorted(set(parts) - here):
-            _log.warning(
-                "%s also changes %r, which is not among what the adapter changes here: %s are "
-                "left over.", path, name, shown(parts[name].state),
-            )  # fmt: skip
+    def _fit(
+        self, component: str, model: nn.Module, among: Sequence[AbstractBaseBlock]
+    ) -> LoraPart:
+        """Gives what of a part fits a model; looked at once."""
+        part = self._read(among)[component]
+        known = self._fitting.get(component)
+        if known is None or known[0]() is not model:
+            known = self._fitting[component] = (weakref.ref(model), part.fitting(model))
+        return known[1]
 
-    def _fitting(self, part: LoraPart, model: nn.Module) -> LoraPart:
-        return fitting(part, model, str(self.weights), read_shapes(Path(self._stamp().path)))
+    def _on(
+        self, component: str, model: nn.Module, among: Sequence[AbstractBaseBlock]
+    ) -> LoraOnModel:
+        return LoraOnModel(
+            part=self._fit(component, model, among),
+            stamp=(id(self), *self._read_last),
+            scale=self._scale_for(component),
+            fuse=self.fuse,
+            factors=self.factors_of(component),
+        )
+
+    def _changes(self, block: AbstractBaseBlock, among: Sequence[AbstractBaseBlock]) -> list[str]:
+        """Gives the components of a block that it changes."""
+        parts = self._read(among)
+        folders = [slot.folder for slot in block.slots().values()]
+        return [name for name in folders if name in parts and self._scale_for(name) != 0]
 
     def _scale_for(self, component: str) -> Any:
         """Gives the scale for a component, as Diffusers' ``set_adapters`` takes it."""
@@ -213,67 +283,23 @@ class LoraAdapter(AbstractAdapter):
         return scale.get(component, 1.0) if isinstance(scale, Mapping) else scale
 
 
-def _models(among: Sequence[AbstractBaseBlock]) -> Iterator[tuple[str, nn.Module | None]]:
-    """Gives the models of some blocks by component, as far as they are loaded."""
+def loaded_models(among: Sequence[AbstractBaseBlock]) -> Iterator[tuple[str, nn.Module]]:
+    """Gives the models of some blocks that are loaded, by component."""
     for block in among:
         for name, slot in block.slots().items():
-            yield slot.folder, vars(block)["_modules"].get(name)
+            model = vars(block)["_modules"].get(name)
+            if model is not None:
+                yield slot.folder, model
 
 
-Own = Sequence[tuple["LoraAdapter", LoraPart]]
-
-
-@contextlib.contextmanager
-def _put_on(model: nn.Module, component: str, own: Own) -> Iterator[None]:
-    """Puts LoRAs on one model, in order, for as long as the context is open."""
-    check_bare(model, component)
-    graft = _graft_of(model, component, own)
-    names = [f"adapter_{number}" for number, _ in enumerate(own)]
-    scales = [copy.deepcopy(adapter._scale_for(component)) for adapter, _ in own]  # noqa: SLF001
-    with graft.on(names, scales):
-        yield
-
-
-def _graft_of(model: nn.Module, component: str, own: Own) -> Graft:
-    """Gives the layers of some LoRAs for a model: made now, or for an earlier run."""
-    first = own[0][0]
-    key = (id(model), component, *((id(adapter), adapter._stamp()) for adapter, _ in own))  # noqa: SLF001
-    kept = first._grafts  # noqa: SLF001 - of its own class
-    graft = kept.pop(key, None)
-    if graft is None or not graft.holds():
-        graft = Graft(model, lambda bare: _install(bare, component, own))
-    kept[key] = graft
-    while len(kept) > _GRAFTS_KEPT:
-        del kept[next(iter(kept))]
-    return graft
-
-
-def _install(model: Any, component: str, own: Own) -> None:
-    """Puts LoRAs into a model as Diffusers' ``load_lora_weights`` does."""
-    for number, (adapter, whole) in enumerate(own):
-        part = adapter._fitting(whole, model)  # noqa: SLF001 - of its own class
-        given = {
-            "network_alphas": part.alphas,
-            "adapter_name": f"adapter_{number}",
-            "metadata": part.metadata,
-            "low_cpu_mem_usage": True,
-        }
-        with _quietly():
-            part.install(model, given)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keeps back what the libraries say of a second adapter, and the bar for a dozen tensors."""
-    bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Already found a `peft_config`")
-            yield
-    finally:
-        if bar:
-            transformers_logging.enable_progress_bar()
+def _tell_left_over(parts: Mapping[str, LoraPart], among: Sequence[AbstractBaseBlock]) -> None:
+    here = {slot.folder for block in among for slot in block.slots().values()}
+    for name, part in sorted(parts.items()):
+        if name not in here:
+            _log.warning(
+                "%s also changes %r, which is not among what the adapter changes here: %s are "
+                "left over.", part.source, name, shown(part.state),
+            )  # fmt: skip
 
 
 def _check_scale(name: str, value: object) -> None:

@@ -9,13 +9,23 @@ from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from yggdrasil.core.errors import ModelError, nearest
+from yggdrasil.core.errors import ModelError
 
-__all__ = ["FileStamp", "check_form", "find_file", "looks_like", "read_shapes", "stamp_of"]
+__all__ = [
+    "USUAL_NAME",
+    "FileStamp",
+    "check_form",
+    "find_file",
+    "looks_like",
+    "read_shapes",
+    "shown",
+    "stamp_of",
+]
 
 _SUFFIX = ".safetensors"
 # What Diffusers and PEFT call them.
-_USUAL = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
+USUAL_NAME = "pytorch_lora_weights.safetensors"
+_USUAL = (USUAL_NAME, "adapter_model.safetensors")
 _PICKLED = (".bin", ".ckpt", ".pt", ".pth")
 _SHOWN = 4
 
@@ -31,6 +41,8 @@ _UNSUPPORTED = (
     (".lora_mid.", "a LoCon with a middle factor (Tucker)"),
     (".diff", "whole differences of weights beside the LoRA"),
     ("lora_controlnet", "a ControlNet written as a LoRA"),
+    ("query_norm.scale", "a FLUX Control LoRA, which also changes norms and widens a layer"),
+    (".norm_added_q.", "a FLUX Control LoRA, which also changes norms and widens a layer"),
 )
 """Networks that are kept in files like a LoRA's and are none that Diffusers loads."""
 
@@ -155,8 +167,3 @@ def shown(names: Iterable[str]) -> str:
     every = list(names)
     more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
     return f"{', '.join(every[:_SHOWN])}{more}"
-
-
-def near(name: str, names: Iterable[str]) -> str:
-    """Gives the name that is nearest to one, for messages."""
-    return nearest(name, names)
