@@ -99,8 +99,7 @@ def test_a_run_that_resumes_is_the_run_that_never_stopped(tmp_path):
 
 def test_a_lora_of_a_file_goes_on(tmp_path):
     path = tiny_lora(tmp_path / "begun", tiny_pipeline(), SD)
-    pipeline, parts = learner(weights=str(path))
-    quiet(pipeline.inference())
+    pipeline, _ = learner(weights=str(path))
     pipeline.fit(Pictures(), settings(steps=2), tmp_path / "run", inputs=INPUTS)
     ours = quiet(pipeline.inference())
     trained = ours("a cat", seed=0, **CALL).images

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar, NamedTuple
+
+from torch import Tensor
 
 from yggdrasil.core.block import AbstractBaseBlock
 
@@ -67,6 +70,34 @@ class AbstractAdapter(AbstractBaseBlock):
         Args:
             among: The blocks that it changes.
         """
+
+    def held_tensors(self) -> Mapping[str, Tensor]:
+        """Gives the tensors that it read from files, for digests; none before it ran."""
+        return {}
+
+    def save_files(self, folder: Path, among: Sequence[AbstractBaseBlock]) -> Mapping[str, str]:
+        """Saves what it reads from files, or what training made of it.
+
+        Args:
+            folder: Where; made where there is something to save.
+            among: The blocks that it changes.
+
+        Returns:
+            By argument of the constructor: the file there that it is to name.
+        """
+        del folder, among
+        return {}
+
+    def open_files(self, folder: Path) -> None:
+        """Has files that its arguments name found in the folder of a saved pipeline.
+
+        Args:
+            folder: The pipeline's.
+
+        Raises:
+            ModelError: One lies outside it.
+        """
+        del folder
 
     @abstractmethod
     def mark(self, block: AbstractBaseBlock, among: Sequence[AbstractBaseBlock]) -> bytes | None:

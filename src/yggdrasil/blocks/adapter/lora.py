@@ -21,7 +21,7 @@ from yggdrasil.blocks.adapter.lora_part import LoraPart
 from yggdrasil.blocks.checks import check_count, check_finite
 from yggdrasil.core.adapters import AbstractAdapter, Patch
 from yggdrasil.core.block import AbstractBaseBlock
-from yggdrasil.core.errors import ConfigError, InputError, nearest
+from yggdrasil.core.errors import ConfigError, InputError, ModelError, nearest
 from yggdrasil.core.fingerprint import digest
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.weights import weights_mark
@@ -227,6 +227,36 @@ class LoraAdapter(AbstractAdapter, FactorStore):
     def held_tensors(self) -> dict[str, Tensor]:
         """Gives the tensors that it read from its file, for digests; none before it ran."""
         return {k: v for part in self._parts.values() for k, v in part.state.items()}
+
+    def save_files(self, folder: Path, among: Sequence[AbstractBaseBlock]) -> Mapping[str, str]:
+        """Saves the LoRA's file; a fresh one that was never trained has none.
+
+        Args:
+            folder: Where.
+            among: The blocks that it changes.
+        """
+        if not self._read(among):
+            return {}
+        return {"weights": self.save_weights(folder, among).name}
+
+    def open_files(self, folder: Path) -> None:
+        """Has ``weights`` found in the folder of a saved pipeline.
+
+        Args:
+            folder: The pipeline's.
+
+        Raises:
+            ModelError: It lies outside it.
+        """
+        if self.weights is None:
+            return
+        root, path = folder.resolve(), (folder / self.weights).resolve()
+        if not path.is_relative_to(root):
+            raise ModelError(
+                f"The graph saved in {folder} names the LoRA {self.weights!r}, which lies outside "
+                "that folder: a model's own graph names files of its own."
+            )
+        self.weights = str(path)
 
     # -- inside ----------------------------------------------------------------------------------
 
