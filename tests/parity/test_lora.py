@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import FluxFillPipeline
 
 from tests.pipelines.conftest import generator, quiet
+from tests.pipelines.pictures import mask, picture
 from tests.tiny_flux import tiny_flux
 from tests.tiny_loras import (
     FLUX,
     NAME,
+    NETWORK,
     SD,
     SD3,
     SDXL,
@@ -211,3 +214,40 @@ def test_the_names_that_diffusers_has(pair):
     ours = use(pair.ours, pair.our_images)
     assert torch.equal(ours, use(pair.theirs, pair.their_images))
     assert set(pair.ours.graph.nodes).isdisjoint({"one", "two"})
+
+
+def test_a_lora_of_dev_for_a_network_that_reads_more_channels(tmp_path):
+    parts = {"transformer": (*NETWORK, "ff.net.0.proj")}
+    factors = tiny_factors(tiny_flux(), parts)
+    for factor, value in (("A", torch.ones(2, 16)), ("B", torch.ones(32, 2))):
+        factors[f"transformer.x_embedder.lora_{factor}.weight"] = value / 8
+    path = write(tmp_path / "dev", factors)
+    theirs = tiny_flux("flux_fill", FluxFillPipeline)
+    ours = quiet(InferencePipeline.from_diffusers(theirs))
+    call = {**CALL, "image": picture(), "mask_image": mask()}
+    add(ours, weights=str(path))
+    changed = ours("a cat", seed=0, **call).images
+    theirs.load_lora_weights(path)
+    assert torch.equal(changed, theirs("a cat", generator=generator(), **call).images)
+
+
+def test_sdxl_by_the_names_of_the_first_code(tmp_path):
+    theirs = tiny_sdxl()
+    state = as_kohya(tiny_factors(theirs, SDXL))
+    as_sgm = {
+        key.replace("up_blocks_0_attentions_0", "output_blocks_0_1")
+        .replace("up_blocks_0_attentions_1", "output_blocks_1_1")
+        .replace("mid_block_attentions_0", "middle_block_1")
+        .replace("down_blocks_1_attentions_0", "input_blocks_3_1"): value
+        for key, value in state.items()
+    }
+    kept = {k: v for k, v in as_sgm.items() if "down_blocks" not in k and "up_blocks" not in k}
+    assert any("output_blocks" in key or "input_blocks" in key for key in kept)
+    path = write(tmp_path / "sgm", kept)
+    ours = quiet(InferencePipeline.from_diffusers(theirs))
+    before = ours("a cat", seed=0, **CALL).images
+    add(ours, weights=str(path))
+    changed = ours("a cat", seed=0, **CALL).images
+    assert not torch.equal(changed, before)
+    theirs.load_lora_weights(path)
+    assert torch.equal(changed, theirs("a cat", generator=generator(), **CALL).images)
