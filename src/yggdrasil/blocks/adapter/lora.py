@@ -24,7 +24,6 @@ from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.errors import ConfigError, InputError, ModelError, nearest
 from yggdrasil.core.fingerprint import digest
 from yggdrasil.core.registry import register_block
-from yggdrasil.core.weights import weights_mark
 
 __all__ = ["LoraAdapter"]
 
@@ -151,13 +150,10 @@ class LoraAdapter(AbstractAdapter, FactorStore):
             block: One of those that it may change.
             among: All of them.
         """
-        told = [
-            (name, self._scale_for(name), weights_mark(list(self.factors_of(name).values())))
-            for name in self._changes(block, among)
-        ]
+        told = [(name, self._scale_for(name)) for name in self._changes(block, among)]
         if not told:
             return None
-        return digest(repr((self._stamp(), self.fuse, told)).encode())
+        return digest(repr((self._stamp(), self.fuse, told, self.weights_version())).encode())
 
     @classmethod
     @contextlib.contextmanager
