@@ -142,3 +142,11 @@ def test_it_is_drawn_with_its_patches():
     assert '|"patch"|' in text
     assert "<b>style</b>" in weighed(factor=3.0).draw(given=X, outputs=OUT)
     assert "<svg" in weighed(factor=3.0).draw("svg")
+
+
+def test_one_that_changes_nothing_is_told():
+    graph = weighed().add_node("style", Times(), group="refiner")
+    with pytest.raises(
+        GraphError, match=r"'style' .* changes no node: in group 'refiner'.*targets"
+    ):
+        result(Runtime(graph))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from yggdrasil.core.adapters import AbstractAdapter, Patch
 from yggdrasil.core.candidates import Wiring
-from yggdrasil.core.errors import AmbiguousError
+from yggdrasil.core.errors import AmbiguousError, GraphError
 
-__all__ = ["adapters_of", "patches_of"]
+__all__ = ["adapters_of", "check_adapters", "patches_of"]
 
 
 def patches_of(wiring: Wiring, path: str) -> tuple[Patch, ...]:
@@ -51,3 +51,23 @@ def adapters_of(wiring: Wiring) -> tuple[Patch, ...]:
         assert isinstance(adapter, AbstractAdapter)  # noqa: S101 - wiring asked that
         found.append(Patch(name, adapter, tuple(wiring.nodes[p].block for p in paths.values())))
     return tuple(found)
+
+
+def check_adapters(wiring: Wiring) -> None:
+    """Refuses adapters that change nothing, since nobody adds one for that.
+
+    Args:
+        wiring: The wired graph.
+
+    Raises:
+        GraphError: The rules find no node for one, in its group or without a group.
+    """
+    busy = {name for names in wiring.patches.values() for name in names}
+    for path, node in wiring.nodes.items():
+        if isinstance(node.block, AbstractAdapter) and node.auto_connect and path not in busy:
+            where = "no group" if node.group is None else f"group {node.group!r}"
+            raise GraphError(
+                f"Adapter {path!r} of graph {wiring.graph_name!r} changes no node: in {where} "
+                "there is none that it is for. Name some with targets=[...], or give it the group of "
+                "those that it is to change."
+            )

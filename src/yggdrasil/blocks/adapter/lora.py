@@ -269,8 +269,10 @@ class LoraAdapter(AbstractAdapter, FactorStore):
                 parts = self.parts_of_factors(family)
             else:
                 parts = read_parts(Path(stamp.path), among)
-                _tell_left_over(parts, among)
+            here = {slot.folder for block in among for slot in block.slots().values()}
             self._parts = {k: part for k, part in parts.items() if k in family.components}
+            used = here.intersection(self._parts)
+            _tell_left_over({k: part for k, part in parts.items() if k not in used})
             self._fitting.clear()
             self._layers.clear()
             self._read_last = now
@@ -318,14 +320,12 @@ def loaded_models(among: Sequence[AbstractBaseBlock]) -> Iterator[tuple[str, nn.
                 yield slot.folder, model
 
 
-def _tell_left_over(parts: Mapping[str, LoraPart], among: Sequence[AbstractBaseBlock]) -> None:
-    here = {slot.folder for block in among for slot in block.slots().values()}
+def _tell_left_over(parts: Mapping[str, LoraPart]) -> None:
     for name, part in sorted(parts.items()):
-        if name not in here:
-            _log.warning(
-                "%s also changes %r, which is not among what the adapter changes here: %s are "
-                "left over.", part.source, name, shown(part.state),
-            )  # fmt: skip
+        _log.warning(
+            "%s also changes %r, which is not among what the adapter changes here: %s are left "
+            "over.", part.source, name, shown(part.state),
+        )  # fmt: skip
 
 
 def _check_scale(name: str, value: object) -> None:
