@@ -68,6 +68,6 @@ def check_adapters(wiring: Wiring) -> None:
             where = "no group" if node.group is None else f"group {node.group!r}"
             raise GraphError(
                 f"Adapter {path!r} of graph {wiring.graph_name!r} changes no node: in {where} "
-                "there is none that it is for. Name some with targets=[...], or give it the group of "
-                "those that it is to change."
+                "there is none that it is for. Name some with targets=[...], or give it the "
+                "group of those that it is to change."
             )
