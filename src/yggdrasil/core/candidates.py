@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from yggdrasil.core.flatten import FlatNode
@@ -103,6 +103,7 @@ class Wiring:
         names: The graph inputs, each with the ports that read it.
         outputs: The exposed outputs by name; those of stages as ``stage.name``.
         draws: For each graph of the nest, by path, its order of random draws, as patterns.
+        patches: For each node that adapters change, by path, the adapters' paths in order.
     """
 
     graph_name: str
@@ -112,6 +113,7 @@ class Wiring:
     names: Mapping[str, tuple[tuple[Vertex, str], ...]]
     outputs: Mapping[str, FromPort]
     draws: Mapping[str, tuple[str, ...]]
+    patches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def spec(self, vertex: Vertex) -> OpSpec:
         """Gives the op of a vertex."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from yggdrasil.core.adapters import patched
 from yggdrasil.core.binding import arguments_of, bind
 from yggdrasil.core.cache import Entry, ValueCache, copied
 from yggdrasil.core.errors import Cancelled, ExecutionError, YggdrasilError
@@ -225,6 +226,13 @@ class _Run:
     def _run(self, item: Call | Loop) -> None:
         if self._cancelled():
             raise Cancelled(f"The run of {self._plan.graph_name!r} was cancelled.")
+        if item.patched:
+            with patched(item.patched):
+                self._do(item)
+        else:
+            self._do(item)
+
+    def _do(self, item: Call | Loop) -> None:
         if isinstance(item, Loop):
             self._loop(item)
             return

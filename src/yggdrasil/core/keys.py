@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.adapters import Patch
 from yggdrasil.core.fingerprint import digest, fingerprint, generator_fingerprint
 from yggdrasil.core.identity import block_identity, surroundings
 from yggdrasil.core.plan import Call, Loop, Plan, Slot
@@ -30,7 +30,7 @@ class KeyTable:
     def __init__(self, plan: Plan, values: dict[str, Any]) -> None:
         self._keys: list[bytes | None] = [None] * plan.slots
         self._labels = plan.labels
-        self._blocks: dict[int, bytes] = {}
+        self._blocks: dict[int | tuple[int, tuple[Patch, ...]], bytes] = {}
         self._around = surroundings()
         for slot, value in plan.constants.items():
             self._keys[slot] = fingerprint(value)
@@ -59,7 +59,7 @@ class KeyTable:
         key = None
         # From the global generator nobody can say what will come.
         if call.generators or not call.spec.draws:
-            key = _hashed(self._block_key(call.block), call.signature, read)
+            key = _hashed(self._block_key(call), call.signature, read)
         if len(call.keeps) == 1:
             keys[call.keeps[0]] = key
         else:
@@ -80,7 +80,7 @@ class KeyTable:
         parts: list[bytes] = []
         unknown = exits or any(c.spec.draws and not c.generators for c in loop.body)
         for call in (*loop.body, loop.until):
-            parts += [self._block_key(call.block), call.signature]
+            parts += [self._block_key(call), call.signature]
             for slot in call.reads():
                 if slot in inside:
                     parts.append(self._labels[slot].encode())
@@ -100,10 +100,16 @@ class KeyTable:
         for slot in item.generators:
             self._keys[slot] = None if key is None else digest(key, b"generator")
 
-    def _block_key(self, block: AbstractBaseBlock) -> bytes:
-        known = self._blocks.get(id(block))
+    def _block_key(self, call: Call) -> bytes:
+        which = (id(call.block), call.patches) if call.patches else id(call.block)
+        known = self._blocks.get(which)
         if known is None:
-            known = self._blocks[id(block)] = block_identity(block, self._around)
+            known = block_identity(call.block, self._around)
+            for patch in call.patches:
+                mark = patch.adapter.mark(call.block, patch.among)
+                if mark is not None:  # what it leaves as it is keeps its key
+                    known = digest(known, mark)
+            self._blocks[which] = known
         return known
 
 

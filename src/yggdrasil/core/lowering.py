@@ -11,6 +11,7 @@ from typing import Any
 from yggdrasil.core.cycles import strongly_connected
 from yggdrasil.core.draws import check_draws, listed_draws, staged_draws
 from yggdrasil.core.errors import LoopError
+from yggdrasil.core.patches import patches_of
 from yggdrasil.core.plan import Call, Loop, Plan, Slot, note_frees
 from yggdrasil.core.selection import Selection
 from yggdrasil.core.wiring import FromConstant, FromInput, FromPort, Source, Vertex, Wiring
@@ -258,7 +259,12 @@ class _Slots:
         ]
         results = tuple((port, self._slot(FromPort(vertex, port))) for port in spec.outputs)
         return Call(
-            vertex=vertex, block=node.block, spec=spec, arguments=tuple(arguments), results=results
+            vertex=vertex,
+            block=node.block,
+            spec=spec,
+            arguments=tuple(arguments),
+            results=results,
+            patches=() if spec.fact else patches_of(self._wiring, vertex.node),
         )
 
     def _loop(self, body: Unit, head: Vertex) -> Loop:

@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 from html import escape
 from typing import Any
 
+from yggdrasil.core.adapters import Patch, PatchedBlock
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.fingerprint import digest
 from yggdrasil.core.ports import OpSpec
@@ -35,9 +36,11 @@ class Call:
         arguments: For each input that is given: its name and its slot, or slots if it takes many.
         results: For each output: its name and the slot.
         frees: Slots that nothing needs after this call.
+        patches: The adapters that change the block, in order.
         keeps: The slots of the results, whose values a cache keeps for the call.
         generators: The slots of its generators.
         draws: Whether it is given a generator.
+        patched: The block with its patches, if it has any.
         signature: A hash of the op's name, and of its arguments' names and how many slots each has.
     """
 
@@ -47,9 +50,11 @@ class Call:
     arguments: tuple[tuple[str, Slot | tuple[Slot, ...]], ...]
     results: tuple[tuple[str, Slot], ...]
     frees: tuple[Slot, ...] = ()
+    patches: tuple[Patch, ...] = ()
     keeps: tuple[Slot, ...] = _worked_out()
     generators: tuple[Slot, ...] = _worked_out()
     draws: bool = _worked_out()
+    patched: tuple[PatchedBlock, ...] = _worked_out()
     signature: bytes = _worked_out()
     _reads: tuple[Slot, ...] = _worked_out()
     _writes: frozenset[Slot] = _worked_out()
@@ -76,6 +81,7 @@ class Call:
             keeps=keeps,
             generators=tuple(generators),
             draws=draws,
+            patched=((self.block, self.patches),) if self.patches else (),
             signature=_signature(self.spec.name, tuple(counts)),
             _reads=tuple(reads),
             _writes=frozenset(keeps),
@@ -104,6 +110,7 @@ class Loop:
         keeps: The slot whose value a cache keeps for the loop: the last state's.
         generators: The slots of the body's generators, each once.
         draws: Whether a call of the body is given a generator.
+        patched: The blocks of the body that adapters change, each once.
     """
 
     body: tuple[Call, ...]
@@ -115,6 +122,7 @@ class Loop:
     keeps: tuple[Slot, ...] = _worked_out()
     generators: tuple[Slot, ...] = _worked_out()
     draws: bool = _worked_out()
+    patched: tuple[PatchedBlock, ...] = _worked_out()
     _reads: tuple[Slot, ...] = _worked_out()
     _writes: frozenset[Slot] = _worked_out()
 
@@ -127,6 +135,7 @@ class Loop:
             keeps=(self.carried,),
             generators=tuple(dict.fromkeys(s for call in self.body for s in call.generators)),
             draws=any(call.draws for call in self.body),
+            patched=tuple(dict.fromkeys(each for call in self.body for each in call.patched)),
             _reads=(self.initial, *outside),
             _writes=inside,
         )

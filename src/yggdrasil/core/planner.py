@@ -20,6 +20,7 @@ from yggdrasil.core.errors import (
 from yggdrasil.core.facts import fact_of
 from yggdrasil.core.lowering import lower
 from yggdrasil.core.missing import explain_missing
+from yggdrasil.core.patches import check_adapters
 from yggdrasil.core.plan import Guard, Plan
 from yggdrasil.core.selection import Selection
 from yggdrasil.core.wiring import (
@@ -49,11 +50,13 @@ def make_plan(wiring: Wiring, values: Mapping[str, Any], outputs: Sequence[str])
         MissingInputError: An output needs an input that is not given.
         AmbiguousError: Two nodes could both feed an input.
         LoopError: A cycle is no loop.
+        GraphError: An adapter changes nothing.
         InputError: Two random draws whose order nothing decides.
     """
     given = {name: value for name, value in values.items() if value is not None}
     direct = direct_ports(wiring, given)
     targets = {name: find_output(wiring, name) for name in outputs}
+    check_adapters(wiring)
     available = available_vertices(wiring, given, direct)
     for name, target in targets.items():
         if target.vertex not in available:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from yggdrasil.core.rules import Rule, Splice
+from yggdrasil.core.rules import PatchRule, Rule, Splice
 
-__all__ = ["DRAWS", "ROLE_RULES", "SPLICES"]
+__all__ = ["DRAWS", "PATCHES", "ROLE_RULES", "SPLICES"]
 
 ROLE_RULES: tuple[Rule, ...] = (
     # What the picture is to be like.
@@ -227,6 +227,19 @@ ROLE_RULES: tuple[Rule, ...] = (
 )
 
 SPLICES: tuple[Splice, ...] = (Splice(kind="solver_state", after="solver.step"),)
+
+PATCHES: tuple[PatchRule, ...] = (
+    PatchRule(
+        "adapter/lora",
+        (
+            "backbone",
+            "conditioner/clip_text",
+            "text_encoder",
+            "text_encoder_2",
+            "text_encoder_3",
+        ),
+    ),
+)
 
 DRAWS: tuple[str, ...] = (
     "control_codec.sample",

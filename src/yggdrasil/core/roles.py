@@ -15,6 +15,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from yggdrasil.core.adapters import AbstractAdapter
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.kinds import (
     Channels,
@@ -365,12 +366,6 @@ class AbstractLayout(AbstractBaseBlock):
     """
 
     role: ClassVar[str] = "layout"
-
-
-class AbstractAdapter(AbstractBaseBlock):
-    """A change to another block's weights that can be taken off again; op ``patch``."""
-
-    role: ClassVar[str] = "adapter"
 
 
 class AbstractInnerModule(AbstractBaseBlock):

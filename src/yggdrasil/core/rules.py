@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Mode", "Rule", "Splice"]
+__all__ = ["Mode", "PatchRule", "Rule", "Splice"]
 
 Mode = Literal["denoise", "corrupt"]
 
@@ -52,3 +52,16 @@ class Splice:
 
     kind: str
     after: str
+
+
+@dataclass(frozen=True, slots=True)
+class PatchRule:
+    """What adapters change: the nodes of some roles, in the adapter's own group if there are any.
+
+    Attributes:
+        adapter: The adapters that it is for, by role or by type.
+        targets: What they change, by role or by type.
+    """
+
+    adapter: str
+    targets: tuple[str, ...]

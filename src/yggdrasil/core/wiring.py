@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
+from yggdrasil.core.adapters import AbstractAdapter
 from yggdrasil.core.candidates import (
     Candidates,
     FromConstant,
@@ -20,11 +21,11 @@ from yggdrasil.core.candidates import (
 )
 from yggdrasil.core.cycles import strongly_connected
 from yggdrasil.core.declaration import GraphLike
-from yggdrasil.core.errors import ConnectError, nearest
+from yggdrasil.core.errors import ConnectError, GraphError, nearest
 from yggdrasil.core.flatten import FlatNode, Scope, flatten
 from yggdrasil.core.ports import OpSpec, Port, fits
 from yggdrasil.core.references import PortRef
-from yggdrasil.core.role_rules import DRAWS, ROLE_RULES, SPLICES
+from yggdrasil.core.role_rules import DRAWS, PATCHES, ROLE_RULES, SPLICES
 from yggdrasil.core.rules import Mode, Rule
 
 __all__ = [
@@ -71,6 +72,7 @@ def wire(graph: GraphLike, mode: Mode = "denoise") -> Wiring:
         names={name: tuple(ports) for name, ports in sorted(names.items())},
         outputs=weaver.exposed_outputs(),
         draws={path: scope.graph.draws or DRAWS for path, scope in sorted(scopes.items())},
+        patches=weaver.patches(),
     )
 
 
@@ -116,6 +118,37 @@ class _Weaver:
             for path, scope in sorted(self._scopes.items())
             for name, ref in scope.graph.outputs.items()
         }
+
+    def patches(self) -> dict[str, tuple[str, ...]]:
+        """Gives for each node that adapters change the adapters, in order.
+
+        Raises:
+            GraphError: An adapter names a node that is not there.
+        """
+        found: dict[str, list[str]] = defaultdict(list)
+        for node in sorted(self._nodes.values(), key=lambda each: each.rank):
+            if isinstance(node.block, AbstractAdapter):
+                for path in self._patched(node, node.block):
+                    found[path].append(node.path)
+        return {path: tuple(adapters) for path, adapters in sorted(found.items())}
+
+    def _patched(self, node: FlatNode, adapter: AbstractAdapter) -> list[str]:
+        """Gives the nodes that one adapter changes: those that it names, else those of a rule."""
+        if adapter.targets:
+            scope = self._scopes[node.scope]
+            paths = [scope.child(name) for name in adapter.targets]
+            for name, path in zip(adapter.targets, paths, strict=True):
+                if path not in self._nodes:
+                    raise GraphError(
+                        f"Adapter {node.path!r} of graph {self._scopes[''].graph.name!r} is to "
+                        f"change {name!r}, which is no node.{nearest(name, self._nodes)}"
+                    )
+            return paths
+        if not node.auto_connect:
+            return []
+        heads = (*node.type_names, node.role)
+        targets = [head for rule in PATCHES if rule.adapter in heads for head in rule.targets]
+        return list(dict.fromkeys(each.path for t in targets for each in self._near(node, t)))
 
     def candidates(self, node: FlatNode, spec: OpSpec, port: Port) -> Candidates:
         """Gives what may feed one input, in order."""

@@ -111,12 +111,18 @@ def check_whole(graph: ComputeGraph, library: Library, given: Collection[str]) -
 def load_for(plan: Plan) -> None:
     """Loads the components of the blocks that a plan runs, so that faults are seen before.
 
-    Facts are told by configurations alone.
+    Facts are told by configurations alone. Adapters are asked before models are loaded, and once
+    more when they can compare.
     """
     calls = [call for call in plan.calls() if not call.spec.fact]
+    patches = dict.fromkeys(patch for call in calls for patch in call.patches)
+    for patch in patches:
+        patch.adapter.check(patch.among)
     for block in {id(call.block): call.block for call in calls}.values():
         for name in block.sources:
             getattr(block, name)
+    for patch in patches:
+        patch.adapter.check(patch.among)
 
 
 def _source(

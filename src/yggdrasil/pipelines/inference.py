@@ -24,6 +24,7 @@ from yggdrasil.pipelines.components import blocks_of, fill, load_for
 from yggdrasil.pipelines.live.ending import Ending
 from yggdrasil.pipelines.live.preparing import as_previews, prepared
 from yggdrasil.pipelines.live.preview import Preview, PreviewFrame
+from yggdrasil.pipelines.loras import PipelineLoras
 from yggdrasil.pipelines.makers import PipelineMakers
 from yggdrasil.pipelines.metadata import describe_call
 from yggdrasil.pipelines.notices import warn_of_unread
@@ -40,7 +41,7 @@ __all__ = ["InferencePipeline"]
 _DEFAULT_CALLBACK_INPUTS = ("latents",)
 
 
-class InferencePipeline(PipelineMakers, PipelineViews):
+class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
     """Runs a graph to make pictures: one class for one graph or many stages.
 
     Values are kept between calls (a second call with another seed does not encode the prompt

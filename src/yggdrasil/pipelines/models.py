@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from yggdrasil.core.adapters import AbstractAdapter
 from yggdrasil.core.errors import InputError, ModelError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.families import template_for
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import is_hub_id
+from yggdrasil.pipelines.components import blocks_of
 
 __all__ = ["graph_of", "own_task", "use_own_solver", "use_settings", "use_solver"]
 
@@ -27,6 +29,9 @@ def graph_of(library: Library) -> ComputeGraph:
     if library.graph_file is not None:
         graph = ComputeGraph.from_yaml(library.graph_file)
         _refuse_hub(graph, library)
+        for _, block in blocks_of(graph):
+            if isinstance(block, AbstractAdapter):
+                block.open_files(library.graph_file.parent)
         return graph
     template, _ = template_for(library.pipeline_class(), library.describe())
     return resolve_template(template)[0]

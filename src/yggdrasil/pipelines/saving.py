@@ -13,7 +13,10 @@ from yggdrasil.blocks.solver.scheduled import ScheduledSolver
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.graph import ComputeGraph
-from yggdrasil.core.serialization import to_yaml
+from yggdrasil.core.patches import adapters_of
+from yggdrasil.core.serialization.schema import SCHEMA
+from yggdrasil.core.serialization.writing import dump_yaml, to_data
+from yggdrasil.core.wiring import wire
 from yggdrasil.hub.library import Library
 from yggdrasil.pipelines.components import blocks_of
 
@@ -36,7 +39,7 @@ def save_pipeline(graph: ComputeGraph, library: Library | None, folder: Path) ->
         InputError: Two nodes hold different components of one name.
         GraphFileError: The graph holds something that a file cannot name.
     """
-    text = to_yaml(graph, models=False)  # the folder holds the components
+    data = {"schema": SCHEMA, **to_data(graph, models=False)}  # the folder holds the components
     held: dict[str, tuple[str, Any]] = {}
     for path, block in blocks_of(graph):
         for name, value in _components(block):
@@ -58,8 +61,21 @@ def save_pipeline(graph: ComputeGraph, library: Library | None, folder: Path) ->
     index |= {name: [None, None] for name in _OPTIONAL if name not in index}
     index["requires_safety_checker"] = False
     (folder / "model_index.json").write_text(f"{json.dumps(index, indent=2)}\n", encoding="utf-8")
-    (folder / "graph.yaml").write_text(text, encoding="utf-8")
+    _save_adapters(graph, folder, data)
+    (folder / "graph.yaml").write_text(dump_yaml(data), encoding="utf-8")
     return folder
+
+
+def _save_adapters(graph: ComputeGraph, folder: Path, data: dict[str, Any]) -> None:
+    """Saves the files of adapters, and names them in the graph as they lie in the folder."""
+    for patch in adapters_of(wire(graph)):
+        place = Path("adapters") / patch.node
+        saved = patch.adapter.save_files(folder / place, patch.among)
+        *stages, name = patch.node.split(".")
+        nodes = data["nodes"]
+        for stage in stages:
+            nodes = nodes[stage]["graph"]["nodes"]
+        nodes[name].update({key: (place / file).as_posix() for key, file in saved.items()})
 
 
 def refuse_adapters(name: str, component: Any) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from yggdrasil.core.errors import ConfigError, nearest
 from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.patches import adapters_of
 from yggdrasil.core.rules import Mode
 from yggdrasil.core.runtime import Runtime
 from yggdrasil.core.templates import resolve_template
@@ -235,6 +236,9 @@ class TrainingPipeline:
         for block in blocks:
             block.load()
             block.requires_grad_(requires_grad=False).eval()
+        for patch in adapters_of(self._runtime.wiring(self._wiring)):
+            if patch.node in self.train_nodes:
+                patch.adapter.grow(patch.among)
         modules = {
             name: _graph_of(self.graph, name)[0].block(name.rpartition(".")[2])
             for name in self.train_nodes

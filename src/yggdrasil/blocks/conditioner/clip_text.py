@@ -10,9 +10,10 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from yggdrasil.blocks.checks import check_count
 from yggdrasil.blocks.clip_tokens import as_texts, pad_tokens, spell_out, tokenize
+from yggdrasil.blocks.lora_scale import lora_scaled, without_scale
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
-from yggdrasil.core.kinds import PromptEmbeds, Prompts
+from yggdrasil.core.kinds import ModelArguments, PromptEmbeds, Prompts
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.roles import AbstractConditioner
@@ -38,7 +39,11 @@ class CLIPTextConditioner(AbstractConditioner):
 
     @op
     def encode(
-        self, prompt: Prompts, num_images_per_prompt: int = 1, clip_skip: int | None = None
+        self,
+        prompt: Prompts,
+        num_images_per_prompt: int = 1,
+        clip_skip: int | None = None,
+        model_arguments: ModelArguments | None = None,
     ) -> Conditioning:
         """Encodes what the picture is to be like.
 
@@ -46,12 +51,14 @@ class CLIPTextConditioner(AbstractConditioner):
             prompt: One text, or one for each picture.
             num_images_per_prompt: How many samples each prompt is for; they follow one another.
             clip_skip: How many of the encoder's last layers to leave out.
+            model_arguments: Of the backbone, which may scale LoRAs.
 
         Raises:
             InputError: There is no prompt.
         """
         ids, mask = tokenize(self.tokenizer, as_texts("prompt", prompt))
-        return _conditioning(self._embed(ids, mask, clip_skip), num_images_per_prompt)
+        with lora_scaled(self.text_encoder, model_arguments):
+            return _conditioning(self._embed(ids, mask, clip_skip), num_images_per_prompt)
 
     @op
     def encode_negative(
@@ -59,6 +66,7 @@ class CLIPTextConditioner(AbstractConditioner):
         positive: Conditioning,
         negative_prompt: Prompts = "",
         num_images_per_prompt: int = 1,
+        model_arguments: ModelArguments | None = None,
     ) -> Conditioning:
         """Encodes what the picture is to be unlike, to the shape of the positive conditioning.
 
@@ -66,6 +74,7 @@ class CLIPTextConditioner(AbstractConditioner):
             positive: Gives batch and number of tokens.
             negative_prompt: One text for all, or one for each prompt.
             num_images_per_prompt: How many samples each prompt is for.
+            model_arguments: Of the backbone, which may scale LoRAs.
 
         Raises:
             InputError: There are not as many negative prompts as prompts.
@@ -87,7 +96,8 @@ class CLIPTextConditioner(AbstractConditioner):
         tokens = positive.tensors["encoder_hidden_states"].shape[1]
         inputs = pad_tokens(self.tokenizer, spell_out(self.tokenizer, texts), tokens)
         # Diffusers skips layers for the positive prompt only.
-        embeds = self._embed(inputs["input_ids"], inputs["attention_mask"], None)
+        with lora_scaled(self.text_encoder, model_arguments):
+            embeds = self._embed(inputs["input_ids"], inputs["attention_mask"], None)
         return _conditioning(embeds, num_images_per_prompt)
 
     @op
@@ -111,6 +121,16 @@ class CLIPTextConditioner(AbstractConditioner):
             num_images_per_prompt: How many samples each is for.
         """
         return _conditioning(self._cast(negative_prompt_embeds), num_images_per_prompt)
+
+    def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
+        """Says that arguments for the backbone are not read, unless they scale LoRAs.
+
+        Args:
+            op: The op that will be run.
+            known: Values of its inputs that are known.
+        """
+        del op
+        return without_scale(known)
 
     def check_inputs(self, op: str, known: Mapping[str, Any]) -> None:
         """Refuses counts that cannot be, and prompts that are none.

@@ -11,10 +11,11 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from yggdrasil.blocks.batching import repeat_each
 from yggdrasil.blocks.checks import check_choice, check_count
 from yggdrasil.blocks.clip_tokens import as_texts, pad_tokens, spell_out, tokenize
+from yggdrasil.blocks.lora_scale import lora_scaled, without_scale
 from yggdrasil.blocks.text_encoder.prompts import negative_texts, own_texts
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
-from yggdrasil.core.kinds import Prompts
+from yggdrasil.core.kinds import ModelArguments, Prompts
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.roles import AbstractTextEncoder
@@ -75,6 +76,7 @@ class CLIPTextEncoder(AbstractTextEncoder):
         own_prompt: Prompts | None = None,
         num_images_per_prompt: int = 1,
         clip_skip: int | None = None,
+        model_arguments: ModelArguments | None = None,
     ) -> TextStates:
         """Encodes what the picture is to be like.
 
@@ -83,12 +85,14 @@ class CLIPTextEncoder(AbstractTextEncoder):
             own_prompt: For this encoder, in its place.
             num_images_per_prompt: How many samples each prompt is for; they follow one another.
             clip_skip: How many further layers to leave out.
+            model_arguments: Of the backbone, which may scale LoRAs.
 
         Raises:
             InputError: There is no prompt, or not as many of its own as for all.
         """
         ids, _ = tokenize(self.tokenizer, own_texts("prompt", prompt, own_prompt))
-        return self._states(ids, num_images_per_prompt, clip_skip or 0)
+        with lora_scaled(self.text_encoder, model_arguments):
+            return self._states(ids, num_images_per_prompt, clip_skip or 0)
 
     @op
     def encode_negative(
@@ -97,6 +101,7 @@ class CLIPTextEncoder(AbstractTextEncoder):
         negative_prompt: Prompts = "",
         own_negative_prompt: Prompts | None = None,
         num_images_per_prompt: int = 1,
+        model_arguments: ModelArguments | None = None,
     ) -> TextStates:
         """Encodes what the picture is to be unlike.
 
@@ -105,6 +110,7 @@ class CLIPTextEncoder(AbstractTextEncoder):
             negative_prompt: One text for all, or one for each prompt, for all encoders.
             own_negative_prompt: For this encoder, in its place.
             num_images_per_prompt: How many samples each prompt is for.
+            model_arguments: Of the backbone, which may scale LoRAs.
 
         Raises:
             InputError: There are not as many negative prompts as prompts.
@@ -117,7 +123,18 @@ class CLIPTextEncoder(AbstractTextEncoder):
             tokens = self.tokenizer.model_max_length
         padded = pad_tokens(self.tokenizer, spell_out(self.tokenizer, texts), tokens)
         # Diffusers skips layers for the positive prompt only.
-        return self._states(padded["input_ids"], num_images_per_prompt, 0)
+        with lora_scaled(self.text_encoder, model_arguments):
+            return self._states(padded["input_ids"], num_images_per_prompt, 0)
+
+    def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
+        """Says that arguments for the backbone are not read, unless they scale LoRAs.
+
+        Args:
+            op: The op that will be run.
+            known: Values of its inputs that are known.
+        """
+        del op
+        return without_scale(known)
 
     def declines(self, op: str, facts: Mapping[str, Any]) -> bool:
         """Says that nothing is encoded where the model comes without this encoder.

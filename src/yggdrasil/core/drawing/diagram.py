@@ -15,6 +15,9 @@ from yggdrasil.core.structure import reachable_vertices, select_structure
 
 __all__ = ["Arrow", "Box", "Diagram", "of_plan", "of_structure"]
 
+_PATCH = "patch"
+"""What is drawn of an adapter, which has no op: it changes the blocks of others."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
@@ -113,7 +116,19 @@ def of_plan(wiring: Wiring, plan: Plan) -> Diagram:
                     flows.append(_Flow(vertex, call.vertex, f"{out} → {port}", carried=True))
     outputs = {name: made[slot][0] for name, slot in plan.outputs.items() if slot in made}
     order = [call.vertex for call in plan.calls()]
-    return _draw_up(wiring, order, flows, reads, loops, outputs, unused=())
+    patching = _patching(wiring, order)
+    order = [*dict.fromkeys(flow.source for flow in patching), *order]
+    return _draw_up(wiring, order, [*flows, *patching], reads, loops, outputs, unused=())
+
+
+def _patching(wiring: Wiring, vertices: Iterable[Vertex]) -> list[_Flow]:
+    """Gives what goes from adapters to the ops of the blocks that they may change."""
+    return [
+        _Flow(Vertex(adapter, _PATCH), vertex, _PATCH)
+        for vertex in vertices
+        for adapter in wiring.patches.get(vertex.node, ())
+        if not wiring.spec(vertex).fact
+    ]
 
 
 def of_structure(wiring: Wiring, outputs: Sequence[str]) -> Diagram:
@@ -152,9 +167,13 @@ def of_structure(wiring: Wiring, outputs: Sequence[str]) -> Diagram:
     components = strongly_connected(follows)
     loops = [sorted(c) for c in components if len(c) > 1 or c[0] in follows[c[0]]]
     order = [vertex for component in reversed(components) for vertex in component]
+    patching = _patching(wiring, chosen)
+    order = [*dict.fromkeys(flow.source for flow in patching), *order]
+    drawn.update(flow.source for flow in patching)
     unused = [path for path in wiring.nodes if path not in {vertex.node for vertex in drawn}]
+    flows = [*_cut(flows, loops), *patching]
     reached = {name: vertex for name, vertex in targets.items() if vertex in drawn}
-    return _draw_up(wiring, order, _cut(flows, loops), reads, loops, reached, unused=unused)
+    return _draw_up(wiring, order, flows, reads, loops, reached, unused=unused)
 
 
 def _cut(flows: list[_Flow], loops: Sequence[Sequence[Vertex]]) -> list[_Flow]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import yggdrasil
 from yggdrasil.blocks.configuration import constructor_defaults
+from yggdrasil.core.adapters import AbstractAdapter
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.component import Component, ComponentSource, Given
 from yggdrasil.core.errors import InputError
@@ -137,7 +138,12 @@ def describe_weights(blocks: Blocks) -> dict[str, str]:
         for path, block in blocks.items()
         if has_own_weights(block)
     }
-    return {**found, **own}
+    read = {
+        path: weights_digest(tensors.items())
+        for path, block in blocks.items()
+        if isinstance(block, AbstractAdapter) and (tensors := block.held_tensors())
+    }
+    return {**found, **read, **own}
 
 
 def has_own_weights(block: AbstractBaseBlock) -> bool:

@@ -1,0 +1,1 @@
+"""Adapters: changes to the weights of other blocks."""

@@ -1,0 +1,169 @@
+"""Files of LoRAs: finding them, and what their tensors' names say before any is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from safetensors import SafetensorError, safe_open
+
+from yggdrasil.core.errors import ModelError
+
+__all__ = [
+    "USUAL_NAME",
+    "FileStamp",
+    "check_form",
+    "find_file",
+    "looks_like",
+    "read_shapes",
+    "shown",
+    "stamp_of",
+]
+
+_SUFFIX = ".safetensors"
+# What Diffusers and PEFT call them.
+USUAL_NAME = "pytorch_lora_weights.safetensors"
+_USUAL = (USUAL_NAME, "adapter_model.safetensors")
+_PICKLED = (".bin", ".ckpt", ".pt", ".pth")
+_SHOWN = 4
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_UNSUPPORTED = (
+    ("hada_", "a LoHa (Hadamard products)"),
+    ("lokr_", "a LoKr (Kronecker products)"),
+    ("oft_", "an OFT (orthogonal transformations)"),
+    ("ia3", "an IA3 (scaled activations)"),
+    ("glora", "a GLoRA"),
+    ("dora_scale", "a DoRA in kohya's layout, whose magnitudes Diffusers leaves out"),
+    (".lora_mid.", "a LoCon with a middle factor (Tucker)"),
+    (".diff", "whole differences of weights beside the LoRA"),
+    ("lora_controlnet", "a ControlNet written as a LoRA"),
+    ("query_norm.scale", "a FLUX Control LoRA, which also changes norms and widens a layer"),
+    (".norm_added_q.", "a FLUX Control LoRA, which also changes norms and widens a layer"),
+)
+"""Networks that are kept in files like a LoRA's and are none that Diffusers loads."""
+
+_FAMILIES = (
+    ("FLUX", re.compile(r"single_transformer_blocks|single_blocks|double_blocks"), None),
+    ("SD3", re.compile(r"joint_blocks|transformer_blocks\.\d+\.attn\.add_[qkv]_proj"), None),
+    ("SDXL", re.compile(r"lora_te2_|text_encoder_2\.|add_embedding|label_emb"), None),
+    ("SDXL", re.compile(r"attn2[._](processor\.)?to_[kv]"), 2048),
+    ("SD 2", re.compile(r"attn2[._](processor\.)?to_[kv]"), 1024),
+    ("SD 1", re.compile(r"attn2[._](processor\.)?to_[kv]"), 768),
+)
+"""By which names, and width of the factor that reads the text, a family is known."""
+
+
+class FileStamp(NamedTuple):
+    """What changes when a file does: its path, size, and when it was written, in nanoseconds."""
+
+    path: str
+    size: int
+    written: int
+
+
+def stamp_of(path: Path) -> FileStamp:
+    """Gives the stamp of a file."""
+    stat = path.stat()
+    return FileStamp(str(path), stat.st_size, stat.st_mtime_ns)
+
+
+def find_file(weights: str) -> Path:
+    """Finds the file that a LoRA is loaded from.
+
+    Args:
+        weights: The file, or a folder that holds it.
+
+    Raises:
+        ModelError: It is not there, no safetensors file, or there are several in the folder.
+    """
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        return _in_folder(path)
+    if not path.is_file():
+        raise ModelError(
+            f"There is no LoRA {weights!r}: neither a file nor a folder is there. Give the path of "
+            "a .safetensors file, or of a folder that holds one."
+        )
+    if path.suffix != _SUFFIX:
+        pickled = path.suffix in _PICKLED
+        raise ModelError(
+            f"{path} is {'pickled, and loading it could run any code' if pickled else 'no LoRA'}: "
+            "only .safetensors files are read."
+        )
+    return path.resolve()
+
+
+def _in_folder(folder: Path) -> Path:
+    found = sorted(each for each in folder.iterdir() if each.suffix == _SUFFIX)
+    usual = [each for name in _USUAL for each in found if each.name == name]
+    if usual or len(found) == 1:
+        return (usual or found)[0].resolve()
+    if not found:
+        pickled = [each.name for each in folder.iterdir() if each.suffix in _PICKLED]
+        also = f" {pickled[0]} is pickled, which is not read." if pickled else ""
+        raise ModelError(f"{folder} holds no .safetensors file.{also}")
+    raise ModelError(
+        f"{folder} holds {len(found)} LoRAs: {', '.join(each.name for each in found[:5])}. Name "
+        f"one: weights={str(found[0])!r}."
+    )
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Reads names and shapes off a file's header.
+
+    Args:
+        path: A ``.safetensors`` file.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read: {error}. Copy or download it again.") from error
+
+
+def check_form(path: Path, shapes: Shapes) -> None:
+    """Refuses a file that is no LoRA, or of a form that is not loaded.
+
+    Args:
+        path: For the message.
+        shapes: Of its tensors, by name.
+
+    Raises:
+        ModelError: It is none.
+    """
+    for mark, what in _UNSUPPORTED:
+        found = [name for name in shapes if mark in name]
+        if found:
+            raise ModelError(
+                f"{path} is {what}: {shown(found)}. LoRAs are loaded that have two factors for a "
+                "layer (lora_A and lora_B, or lora_down and lora_up)."
+            )
+    if not any("lora" in name for name in shapes):
+        raise ModelError(
+            f"{path} is no LoRA: no tensor is named after one. It holds {len(shapes)} tensors, "
+            f"such as {shown(shapes)}. Models are loaded with from_pretrained or from_single_file."
+        )
+
+
+def looks_like(shapes: Shapes) -> str:
+    """Says which family a LoRA seems to be of, for messages; empty where nothing tells."""
+    for family, pattern, width in _FAMILIES:
+        for name, shape in shapes.items():
+            reads = width is None or (len(shape) > 1 and shape[1] == width and "up" not in name)
+            if pattern.search(name) and reads:
+                return family
+    return ""
+
+
+def shown(names: Iterable[str]) -> str:
+    """Gives the first of some names, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
+    return f"{', '.join(every[:_SHOWN])}{more}"

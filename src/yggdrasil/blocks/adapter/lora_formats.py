@@ -1,0 +1,104 @@
+"""From a LoRA's file to what Diffusers loads: its converters, chosen by the backbone's class."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from peft import LoraConfig
+from safetensors.torch import load_file
+from torch import Tensor
+
+from yggdrasil.blocks.adapter.lora_families import Family, family_of
+from yggdrasil.blocks.adapter.lora_file import check_form, looks_like, read_shapes, shown
+from yggdrasil.blocks.adapter.lora_part import LoraPart
+from yggdrasil.blocks.configuration import with_defaults
+from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.errors import ModelError
+
+__all__ = ["LoraPart", "read_parts"]
+
+_PEFT = "base_model.model."
+
+_REFUSALS = (ValueError, KeyError, IndexError, AttributeError, TypeError, RuntimeError,
+             NotImplementedError, AssertionError)  # fmt: skip
+"""What Diffusers' converters raise at names that they do not know."""
+
+
+def read_parts(path: Path, among: Sequence[AbstractBaseBlock]) -> dict[str, LoraPart]:
+    """Reads a LoRA by Diffusers' converters.
+
+    Args:
+        path: A safetensors file of any layout that Diffusers reads, or that PEFT writes.
+        among: The blocks that it changes; the backbone says which converters are used.
+
+    Returns:
+        What it changes, by component; at least one that such a model may have.
+
+    Raises:
+        ModelError: It is no LoRA, or the converters do not know its layout.
+        ConfigError: No backbone that LoRAs are read for is among the blocks.
+    """
+    family, backbone = family_of(among)
+    shapes = read_shapes(path)
+    check_form(path, shapes)
+    like = looks_like(shapes)
+    if all(name.startswith(_PEFT) for name in shapes):
+        return {family.folder: _of_peft(path, family, like)}
+    state, alphas, metadata = _converted(path, family, backbone, like)
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        parts.setdefault(key.partition(".")[0], {})[key] = value
+    if not any(name in family.components for name in parts):
+        raise ModelError(
+            f"{path} changes nothing here: its names are {shown(shapes)}"
+            f"{f', which look like those of a LoRA for {like}' if like else ''}, and read for "
+            f"{family.backbone} are those of {', '.join(family.components)}."
+        )
+    return {
+        name: LoraPart(name, each, alphas, metadata, str(path), like, family)
+        for name, each in parts.items()
+    }
+
+
+def _converted(
+    path: Path, family: Family, backbone: AbstractBaseBlock, like: str
+) -> tuple[dict[str, Tensor], dict[str, Any] | None, dict[str, Any] | None]:
+    """Gives factors, what they are scaled by, and the configuration, as the loader has them."""
+    slot = next(each for each in backbone.slots().values() if each.folder == family.folder)
+    config = with_defaults(slot.cls, backbone.component_config(slot.name))
+    try:
+        state, *alphas, metadata = family.loader.lora_state_dict(
+            str(path.parent),
+            weight_name=path.name,
+            use_safetensors=True,
+            local_files_only=True,
+            return_lora_metadata=True,
+            return_alphas=True,
+            unet_config=SimpleNamespace(**config),
+        )
+    except _REFUSALS as error:
+        raise ModelError(
+            f"{path} is in no layout of LoRAs for {family.backbone}"
+            f"{f'; it looks like a LoRA for {like}' if like else ''}: {str(error).strip()[:300]}"
+        ) from error
+    return state, (alphas[0] or None) if alphas else None, metadata or None
+
+
+def _of_peft(path: Path, family: Family, like: str) -> LoraPart:
+    """Reads what PEFT's ``save_pretrained`` wrote of a backbone, its configuration beside it."""
+    state = {
+        f"{family.folder}.{key.removeprefix(_PEFT)}": value
+        for key, value in load_file(path).items()
+    }
+    beside = path.parent / "adapter_config.json"
+    metadata = None
+    if beside.is_file():
+        known = {each.name for each in dataclasses.fields(LoraConfig)}
+        told = json.loads(beside.read_text(encoding="utf-8"))
+        metadata = {f"{family.folder}.{k}": v for k, v in told.items() if k in known}
+    return LoraPart(family.folder, state, None, metadata, str(path), like, family)

@@ -1,0 +1,130 @@
+"""LoRAs put on a model, in order, for as long as something runs."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from transformers.utils import logging as transformers_logging
+
+from yggdrasil.blocks.adapter.fusions import Fusion
+from yggdrasil.blocks.adapter.grafts import Graft, check_bare
+from yggdrasil.blocks.adapter.lora_formats import LoraPart
+
+__all__ = ["LayerCache", "LoraOnModel"]
+
+_KEPT = 4
+"""Sets of layers that an adapter keeps: for its models, and other adapters beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoraOnModel:
+    """One LoRA, as a model that it changes sees it.
+
+    Attributes:
+        part: What fits the model.
+        stamp: What changes when the part does.
+        scale: As Diffusers' ``set_adapters`` takes it.
+        fuse: Whether it is added into the weights.
+        factors: In place of the part's tensors, by layer and factor: parameters of the adapter's
+            own, which training changes.
+    """
+
+    part: LoraPart
+    stamp: object
+    scale: Any
+    fuse: bool
+    factors: dict[tuple[str, str], nn.Parameter]
+
+
+class LayerCache:
+    """The layers that were made for models, for the next run with the same."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Any, ...], Graft | Fusion] = {}
+
+    @contextlib.contextmanager
+    def put_on(self, model: nn.Module, loras: Sequence[LoraOnModel]) -> Iterator[None]:
+        """Puts LoRAs on a model for as long as the context is open.
+
+        Args:
+            model: The model.
+            loras: What changes it, in order; those that are fused come first.
+
+        Raises:
+            InputError: It carries adapters that somebody else put in.
+        """
+        check_bare(model, loras[0].part.component)
+        fused = [each for each in loras if each.fuse]
+        others = [each for each in loras if not each.fuse]
+        with contextlib.ExitStack() as stack:
+            if fused:
+                stack.enter_context(self._fusion(model, fused).on())
+            if others:
+                graft = self.graft(model, others)
+                stack.enter_context(graft.on(_names(others), _scales(others)))
+            yield
+
+    def graft(self, model: nn.Module, loras: Sequence[LoraOnModel]) -> Graft:
+        """Gives the layers of some LoRAs for a model: made now, or for an earlier run."""
+        key = ("graft", id(model), *(each.stamp for each in loras))
+        graft = self._kept.pop(key, None)
+        if not isinstance(graft, Graft) or not graft.holds():
+            graft = Graft(model, lambda bare: _install(bare, loras))
+        self._keep(key, graft)
+        return graft
+
+    def clear(self) -> None:
+        """Forgets the layers."""
+        self._kept.clear()
+
+    def _fusion(self, model: nn.Module, loras: Sequence[LoraOnModel]) -> Fusion:
+        key = ("fusion", id(model), *((each.stamp, repr(each.scale)) for each in loras))
+        fusion = self._kept.pop(key, None)
+        if not isinstance(fusion, Fusion) or not fusion.holds():
+            graft = Graft(model, lambda bare: _install(bare, loras))
+            fusion = Fusion(graft, _names(loras), _scales(loras))
+        self._keep(key, fusion)
+        return fusion
+
+    def _keep(self, key: tuple[Any, ...], made: Graft | Fusion) -> None:
+        self._kept[key] = made
+        while len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
+
+
+def _names(loras: Sequence[LoraOnModel]) -> list[str]:
+    return [f"adapter_{number}" for number, _ in enumerate(loras)]
+
+
+def _scales(loras: Sequence[LoraOnModel]) -> list[Any]:
+    return [copy.deepcopy(each.scale) for each in loras]
+
+
+def _install(model: nn.Module, loras: Sequence[LoraOnModel]) -> None:
+    """Puts LoRAs into a model as Diffusers' ``load_lora_weights`` does."""
+    for name, lora in zip(_names(loras), loras, strict=True):
+        with _quietly():
+            lora.part.install(model, name)
+        for (layer, factor), parameter in lora.factors.items():
+            held: Any = getattr(model.get_submodule(layer), factor)
+            held[name].weight = parameter
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keeps back what the libraries say of a second adapter, and the bar for a dozen tensors."""
+    bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Already found a `peft_config`")
+            yield
+    finally:
+        if bar:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,141 @@
+"""Adapters: changes to the weights of other blocks, put on for a run and taken off again.
+
+An adapter has no tensor edge. A patch joins it to every op of the blocks that it changes: it is
+part of their cache keys, and the executor puts it on for the calls of those blocks alone, for a
+whole loop at a time. So a block that shares a model with a patched one never sees the patch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor
+
+from yggdrasil.core.block import AbstractBaseBlock
+
+__all__ = ["AbstractAdapter", "Patch", "PatchedBlock", "patched"]
+
+
+class Patch(NamedTuple):
+    """One adapter, as a block that it changes sees it.
+
+    Attributes:
+        node: The adapter's node.
+        adapter: The adapter.
+        among: Every block that the adapter changes, the one itself included.
+    """
+
+    node: str
+    adapter: AbstractAdapter
+    among: tuple[AbstractBaseBlock, ...]
+
+
+PatchedBlock = tuple[AbstractBaseBlock, tuple[Patch, ...]]
+"""A block and what changes it, in order."""
+
+
+class AbstractAdapter(AbstractBaseBlock):
+    """A change to the weights of other blocks that can be taken off again, such as a LoRA.
+
+    Which nodes it changes is said by ``PATCHES`` in ``core/role_rules.py``, unless its argument
+    ``targets`` names them.
+    """
+
+    role: ClassVar[str] = "adapter"
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The nodes that it changes, by name; empty where the rules say it."""
+        return tuple(self.config.get("targets") or ())
+
+    def check(self, among: Sequence[AbstractBaseBlock]) -> None:
+        """Refuses what cannot be right, as far as it can be told by now.
+
+        Asked before models are loaded, and once more when they are.
+
+        Args:
+            among: The blocks that it changes.
+
+        Raises:
+            YggdrasilError: It does not fit them.
+        """
+
+    def grow(self, among: Sequence[AbstractBaseBlock]) -> None:
+        """Makes the parameters that training changes, for blocks whose models are loaded.
+
+        Args:
+            among: The blocks that it changes.
+        """
+
+    def held_tensors(self) -> Mapping[str, Tensor]:
+        """Gives the tensors that it read from files, for digests; none before it ran."""
+        return {}
+
+    def save_files(self, folder: Path, among: Sequence[AbstractBaseBlock]) -> Mapping[str, str]:
+        """Saves what it reads from files, or what training made of it.
+
+        Args:
+            folder: Where; made where there is something to save.
+            among: The blocks that it changes.
+
+        Returns:
+            By argument of the constructor: the file there that it is to name.
+        """
+        del folder, among
+        return {}
+
+    def open_files(self, folder: Path) -> None:
+        """Has files that its arguments name found in the folder of a saved pipeline.
+
+        Args:
+            folder: The pipeline's.
+
+        Raises:
+            ModelError: One lies outside it.
+        """
+        del folder
+
+    @abstractmethod
+    def mark(self, block: AbstractBaseBlock, among: Sequence[AbstractBaseBlock]) -> bytes | None:
+        """Gives what changes whenever the adapter changes a block otherwise than before.
+
+        Args:
+            block: One of those that it may change.
+            among: All of them.
+
+        Returns:
+            A part of the block's cache keys; None where it leaves the block as it is.
+        """
+
+    @classmethod
+    @abstractmethod
+    def applied(
+        cls, block: AbstractBaseBlock, patches: Sequence[Patch]
+    ) -> contextlib.AbstractContextManager[None]:
+        """Puts adapters of this class on a block for as long as the context is open.
+
+        After it, the block computes the very bits that it computed before.
+
+        Args:
+            block: The block, its models loaded.
+            patches: The adapters of this class that change it, in order.
+        """
+
+
+@contextlib.contextmanager
+def patched(blocks: Sequence[PatchedBlock]) -> Iterator[None]:
+    """Puts the adapters of some blocks on, and takes them off in the end.
+
+    Args:
+        blocks: Each with its patches.
+    """
+    with contextlib.ExitStack() as stack:
+        for block, patches in blocks:
+            for cls in dict.fromkeys(type(patch.adapter) for patch in patches):
+                own = [patch for patch in patches if type(patch.adapter) is cls]
+                stack.enter_context(cls.applied(block, own))
+        yield

@@ -1,0 +1,147 @@
+"""What is said of LoRAs that cannot be loaded, or only in part."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+import torch
+
+from tests.pipelines.conftest import quiet
+from tests.tiny_flux import tiny_flux
+from tests.tiny_loras import FLUX, NAME, SD, SDXL, tiny_factors, tiny_lora, write
+from tests.tiny_models import tiny_pipeline
+from tests.tiny_sdxl import tiny_sdxl
+from yggdrasil import ComputeGraph, InferencePipeline
+from yggdrasil.core.errors import ConfigError, InputError, ModelError
+
+CALL = {"num_inference_steps": 1, "output_type": "latent", "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    return tiny_pipeline()
+
+
+def call_with(theirs, weights, **config):
+    """Runs a pipeline with a LoRA."""
+    ours = quiet(InferencePipeline.from_diffusers(theirs))
+    ours.graph.add_node("style", type="adapter/lora", weights=str(weights), **config)
+    return ours("a cat", **CALL).latents
+
+
+def refused(theirs, weights, message, error=ModelError, **config):
+    with pytest.raises(error, match=message):
+        call_with(theirs, weights, **config)
+    assert not hasattr(theirs.unet, "peft_config")
+
+
+def test_a_lora_of_sdxl_is_known_for_one(theirs, tmp_path):
+    path = tiny_lora(tmp_path, tiny_sdxl(), SDXL)
+    refused(theirs, path, r"fits no layer of text_encoder|made for another model than .*SDXL")
+
+
+def test_a_lora_of_flux_is_known_for_one(theirs, tmp_path):
+    path = tiny_lora(tmp_path, tiny_flux(), {"transformer": FLUX["transformer"]})
+    refused(theirs, path, r"changes nothing here: .* look like those of a LoRA for FLUX, .* unet")
+
+
+def test_layers_of_other_sizes_are_told(theirs, tmp_path):
+    factors = tiny_factors(theirs, {"unet": SD["unet"]})
+    wide = {k: v.new_ones(4, 48) if "attn2.to_k.lora_A" in k else v for k, v in factors.items()}
+    message = r"another model than unet .*attn2.to_k turns 32 channels into \d+ there, 48 into"
+    refused(theirs, write(tmp_path, wide), message)
+
+
+def test_what_is_left_over_is_told(theirs, tmp_path, caplog):
+    factors = tiny_factors(theirs, SD)
+    further = {
+        "unet.down_blocks.7.attentions.0.to_q.lora_A.weight": torch.ones(4, 8),
+        "unet.down_blocks.7.attentions.0.to_q.lora_B.weight": torch.ones(8, 4),
+        "text_encoder_2.encoder.layers.0.mlp.fc1.lora_A.weight": torch.ones(4, 8),
+        "text_encoder_2.encoder.layers.0.mlp.fc1.lora_B.weight": torch.ones(8, 4),
+    }
+    path = write(tmp_path / "more", {**factors, **further})
+    with caplog.at_level(logging.WARNING, logger="yggdrasil"):
+        latents = call_with(theirs, path)
+    told = caplog.text
+    assert "names 1 layers, of" in told
+    assert "down_blocks.7.attentions.0.to_q" in told
+    assert "also changes 'text_encoder_2'" in told
+    assert torch.equal(latents, call_with(theirs, write(tmp_path / "bare", factors)))
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("lora_unet_a.hada_w1_a", "LoHa"),
+        ("lora_unet_a.lokr_w1", "LoKr"),
+        ("lora_unet_a.dora_scale", "DoRA"),
+        ("lora_unet_a.lora_mid.weight", "LoCon with a middle factor"),
+        ("unet.a.oft_blocks", "OFT"),
+    ],
+)
+def test_forms_that_are_not_loaded_are_named(theirs, tmp_path, name, what):
+    path = write(tmp_path, {name: torch.ones(2, 2), "lora_unet_a.alpha": torch.tensor(1.0)})
+    refused(theirs, path, rf"is an? {re.escape(what)}.*{re.escape(name)}")
+
+
+def test_a_file_that_is_no_lora_is_told(theirs, tmp_path):
+    path = write(tmp_path, {"conv_in.weight": torch.ones(2, 2)})
+    refused(theirs, path, r"is no LoRA: .* such as conv_in.weight.*from_single_file")
+
+
+def test_names_of_no_layout_are_told(theirs, tmp_path):
+    path = write(tmp_path, {"lora_unet_mystery.lora_down.weight": torch.ones(2, 2)})
+    refused(theirs, path, "is in no layout of LoRAs for UNet2DConditionModel")
+
+
+@pytest.mark.parametrize("name", ["style.bin", "style.pt", "style.ckpt"])
+def test_what_is_pickled_is_not_opened(theirs, tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x80\x04.")
+    refused(theirs, tmp_path / name, "pickled, and loading it could run any code")
+    refused(theirs, tmp_path, f"holds no .safetensors file. {name} is pickled")
+
+
+def test_files_that_are_not_there_or_damaged(theirs, tmp_path):
+    refused(theirs, tmp_path / "none", "There is no LoRA .*neither a file nor a folder")
+    (tmp_path / NAME).write_bytes(b"nothing of the sort")
+    refused(theirs, tmp_path, "cannot be read: .* download it again")
+
+
+def test_of_several_files_one_is_to_be_named(theirs, tmp_path):
+    factors = tiny_factors(theirs, SD)
+    for name in ("one.safetensors", "two.safetensors"):
+        write(tmp_path, factors, name)
+    refused(theirs, tmp_path, r"holds 2 LoRAs: one.safetensors, two.safetensors. Name one")
+
+
+@pytest.mark.parametrize("scale", [float("nan"), "much", {"unet": {"down": None}}])
+def test_scales_that_cannot_be_are_refused(scale):
+    with pytest.raises(InputError, match="finite number"):
+        ComputeGraph().add_node("style", type="adapter/lora", scale=scale)
+
+
+def test_a_scale_for_what_is_not_changed_is_refused(theirs, tmp_path):
+    path = tiny_lora(tmp_path, theirs, SD)
+    scale = {"text_encodr": 0.5}
+    refused(theirs, path, "scale names 'text_encodr'.*text_encoder", InputError, scale=scale)
+
+
+def test_without_a_backbone_nothing_says_how_to_read_it(theirs, tmp_path):
+    path = tiny_lora(tmp_path, theirs, SD)
+    message = "none of these is among what the adapter changes: CLIPTextModel"
+    refused(theirs, path, message, ConfigError, targets=["text"])
+
+
+def test_it_is_known_before_models_are_loaded(tiny_folder, tmp_path):
+    ours = quiet(InferencePipeline.from_pretrained(tiny_folder("sd15")))
+    ours.graph.add_node("style", type="adapter/lora", weights=str(tmp_path / "none"))
+    with pytest.raises(ModelError, match="There is no LoRA"):
+        ours("a cat", **CALL)
+    assert not any(block._modules for _, block in _blocks(ours))
+
+
+def _blocks(pipe):
+    return [(name, pipe.graph.block(name)) for name in pipe.graph.nodes if name != "style"]
