@@ -36,12 +36,20 @@ def listed_draws(
             if named:
                 place, group = min(named, key=lambda each: each[0])
                 places.setdefault(place, []).append((unit, group))
+        for alike in places.values():  # of one role: by the nodes' order, where it differs
+            for (first, group), (then, other) in product(alike, repeat=2):
+                if group == other and _rank(wiring, first) < _rank(wiring, then):
+                    yield first, then
         for here, there in combinations(sorted(places), 2):
             for first, group in places[here]:
                 for then, other in places[there]:
                     # Roles in one group say nothing of the roles in another.
                     if group == other or group is None or other is None:
                         yield first, then
+
+
+def _rank(wiring: Wiring, unit: Vertex) -> int:
+    return wiring.nodes[unit.node].order
 
 
 def staged_draws(

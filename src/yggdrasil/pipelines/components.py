@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from yggdrasil.core.block import AbstractBaseBlock
@@ -12,6 +13,7 @@ from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import locate
+from yggdrasil.hub.lone import LoneSource, is_lone
 from yggdrasil.hub.sources import CheckedSource, FolderSource, FreshSource, fetch_together
 
 __all__ = ["blocks_of", "check_files", "check_whole", "fill", "load_for"]
@@ -130,7 +132,8 @@ def _source(
         return _fresh(slot, own)
     model = own or pretrained
     if model is not None:
-        return _open(model, opened).source(slot)
+        folder = Path(model).expanduser()
+        return LoneSource(folder) if is_lone(folder) else _open(model, opened).source(slot)
     return None if library is None else library.source(slot)
 
 

@@ -15,6 +15,7 @@ from yggdrasil.core.errors import InputError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.serialization import to_yaml
 from yggdrasil.hub.library import Library
+from yggdrasil.hub.several import join_index
 from yggdrasil.pipelines.components import blocks_of
 
 __all__ = ["refuse_adapters", "save_pipeline"]
@@ -57,7 +58,8 @@ def save_pipeline(graph: ComputeGraph, library: Library | None, folder: Path) ->
         index[name] = _library_and_class(value)
     index |= {name: [None, None] for name in _OPTIONAL if name not in index}
     index["requires_safety_checker"] = False
-    (folder / "model_index.json").write_text(f"{json.dumps(index, indent=2)}\n", encoding="utf-8")
+    text_of_index = json.dumps(join_index(index), indent=2)
+    (folder / "model_index.json").write_text(f"{text_of_index}\n", encoding="utf-8")
     (folder / "graph.yaml").write_text(text, encoding="utf-8")
     return folder
 

@@ -13,6 +13,7 @@ from yggdrasil.blocks.configuration import with_defaults
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.registry import register_block
+from yggdrasil.core.residuals import summed
 from yggdrasil.core.roles import AbstractBackbone
 from yggdrasil.core.values import BackboneSpecValue, ConditioningValue
 
@@ -43,6 +44,8 @@ class UNet2DConditionBackbone(AbstractBackbone):
             # One number stands for a square.
             sample_size=(size, size) if isinstance(size, int) else size and (size[0], size[1]),
             guidance_embedding=config["time_cond_proj_dim"],
+            text_width=_text_width(config["cross_attention_dim"]),
+            widths=tuple(config["block_out_channels"]),
         )
 
     def evaluate(
@@ -59,7 +62,7 @@ class UNet2DConditionBackbone(AbstractBackbone):
             sample: ``b c h w``, further channels included.
             timestep: Scalar or ``b``.
             conditioning: With ``encoder_hidden_states``, ``b tokens width``.
-            residuals: None are taken yet.
+            residuals: Of ControlNets, added up.
             model_arguments: Such as ``cross_attention_kwargs``.
 
         Returns:
@@ -71,14 +74,13 @@ class UNet2DConditionBackbone(AbstractBackbone):
         unet = self.unet
         if sample.size(1) != unet.config.in_channels:
             raise InputError(_wrong_channels(sample.size(1), unet.config.in_channels))
-        if residuals:
-            raise InputError(f"{self.type_name} takes no residuals of inner modules.")
         named: dict[str, Any] = dict(conditioning.tensors)
         added = {name: named.pop(name) for name in conditioning.tensors if name not in _PARAMETERS}
         if added:
             given = model_arguments.pop("added_cond_kwargs", None) or {}
             named["added_cond_kwargs"] = {**added, **given}
         named.update(conditioning.shared)
+        named.update(summed(residuals))
         named.update(model_arguments)
         prediction: Tensor = unet(sample, timestep, **named, return_dict=False)[0]
         return prediction
@@ -95,6 +97,11 @@ class UNet2DConditionBackbone(AbstractBackbone):
         if op == "predict" and config["in_channels"] <= config["out_channels"]:
             return frozenset({"channels"})
         return frozenset()
+
+
+def _text_width(width: int | list[int] | tuple[int, ...]) -> int | None:
+    """Gives the width of the text states; None where blocks read several."""
+    return width if isinstance(width, int) else None
 
 
 def _wrong_channels(seen: int, wanted: int) -> str:
