@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -70,9 +70,9 @@ class AbstractInnerModule(AbstractBaseBlock):
         backbone: BackboneSpec | None = None,
         index: int | None = None,
         count: int | None = None,
-        controlnet_conditioning_scale: float = 1.0,
-        control_guidance_start: float = 0.0,
-        control_guidance_end: float = 1.0,
+        controlnet_conditioning_scale: float | list[float] = 1.0,
+        control_guidance_start: float | list[float] = 0.0,
+        control_guidance_end: float | list[float] = 1.0,
         guess_mode: bool = False,  # noqa: FBT001, FBT002 - a port
         model_arguments: ModelArguments | None = None,
     ) -> Residuals:
@@ -86,7 +86,8 @@ class AbstractInnerModule(AbstractBaseBlock):
             backbone: What the backbone says of itself, to be compared with what the module fits.
             index: Of the step, from 0; None in training, where every step counts.
             count: Of all steps.
-            controlnet_conditioning_scale: Factor of all that is added.
+            controlnet_conditioning_scale: Factor of all that is added; a number for each picture,
+                where the module reads several.
             control_guidance_start: The share of the steps before which nothing is added.
             control_guidance_end: The share of the steps after which nothing is added.
             guess_mode: Evaluate the positive branch alone, add nothing to the others, and less to
@@ -94,14 +95,11 @@ class AbstractInnerModule(AbstractBaseBlock):
             model_arguments: Of the backbone's forward, for modules that read the same ones.
         """
         del backbone
-        scale = controlnet_conditioning_scale
-        if index is not None and count:
-            # Written as Diffusers' pipelines write it: shares may fall on either side of a bound.
-            outside = (
-                index / count < control_guidance_start or (index + 1) / count > control_guidance_end
-            )
-            scale *= 1.0 - float(outside)
-        if scale == 0.0:
+        windows = _windows(
+            controlnet_conditioning_scale, control_guidance_start, control_guidance_end
+        )
+        scale = tuple(each.scale_at(index, count) for each in windows)
+        if not any(scale) and self.is_silent_at_zero(picture):
             return BranchedResidualsValue()  # zeros would be added
         arguments = dict(model_arguments or {})
         guess = guess_mode or self.always_guesses()
@@ -139,8 +137,8 @@ class AbstractInnerModule(AbstractBaseBlock):
         timestep: Tensor,
         conditioning: BranchedConditioningValue,
         picture: ControlPictureValue,
-        scale: float,
-        guess: bool,
+        scale: tuple[float, ...],
+        guess: bool,  # noqa: FBT001 - of every call
         model_arguments: dict[str, Any],
     ) -> ResidualsValue:
         """Evaluates branches as one batch."""
@@ -159,7 +157,7 @@ class AbstractInnerModule(AbstractBaseBlock):
         conditioning: ConditioningValue,
         picture: ControlPictureValue,
         names: tuple[str, ...],
-        scale: float,
+        scale: tuple[float, ...],
         guess: bool,  # noqa: FBT001 - of every call
         model_arguments: dict[str, Any],
     ) -> ResidualsValue:
@@ -171,7 +169,7 @@ class AbstractInnerModule(AbstractBaseBlock):
             conditioning: Named tensors with the same batch.
             picture: The prepared picture; ``picture.of(names)`` has the same batch.
             names: The branches that are evaluated together; none where there are none.
-            scale: Factor of all that is added.
+            scale: Factor of all that is added, or one for each picture.
             guess: Whether shallow layers are to add less than deep ones.
             model_arguments: Further keyword arguments of the backbone's forward.
         """
@@ -179,6 +177,15 @@ class AbstractInnerModule(AbstractBaseBlock):
     def always_guesses(self) -> bool:
         """Says whether the module was trained to be evaluated as in guess mode."""
         return False
+
+    def is_silent_at_zero(self, picture: ControlPictureValue) -> bool:
+        """Says whether the module adds nothing where all factors are 0.
+
+        Args:
+            picture: The prepared picture.
+        """
+        del picture
+        return True
 
     @abstractmethod
     def check_backbone(self, backbone: BackboneSpecValue) -> None:
@@ -205,20 +212,64 @@ class AbstractInnerModule(AbstractBaseBlock):
             return
         if known.get("backbone") is not None:
             self.check_backbone(known["backbone"])
-        start = known.get("control_guidance_start", 0.0)
-        end = known.get("control_guidance_end", 1.0)
+        for each in _windows(
+            known.get("controlnet_conditioning_scale", 1.0),
+            known.get("control_guidance_start", 0.0),
+            known.get("control_guidance_end", 1.0),
+        ):
+            each.check()
+
+
+class _Window(NamedTuple):
+    """How strongly a picture counts, and in which steps."""
+
+    scale: float
+    start: float
+    end: float
+
+    def scale_at(self, index: int | None, count: int | None) -> float:
+        """Gives the factor at a step; in training there are none, and it always counts."""
+        if index is None or not count:
+            return self.scale
+        # Written as Diffusers' pipelines write it: shares may fall on either side of a bound.
+        outside = index / count < self.start or (index + 1) / count > self.end
+        return self.scale * (1.0 - float(outside))
+
+    def check(self) -> None:
+        """Refuses what is no number, and shares that cannot be.
+
+        Raises:
+            InputError: A value cannot be right.
+        """
         for name, value in (
-            ("controlnet_conditioning_scale", known.get("controlnet_conditioning_scale", 1.0)),
-            ("control_guidance_start", start),
-            ("control_guidance_end", end),
+            ("controlnet_conditioning_scale", self.scale),
+            ("control_guidance_start", self.start),
+            ("control_guidance_end", self.end),
         ):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise InputError(f"{name} is {value!r}: give a number, or one for each node.")
-        if not 0.0 <= start < end <= 1.0:
+        if not 0.0 <= self.start < self.end <= 1.0:
             raise InputError(
-                f"control_guidance_start is {start} and control_guidance_end {end}: they are "
-                "shares of the steps, from 0 to 1, the start before the end."
+                f"control_guidance_start is {self.start} and control_guidance_end {self.end}: they "
+                "are shares of the steps, from 0 to 1, the start before the end."
             )
+
+
+def _windows(*values: float | list[float]) -> tuple[_Window, ...]:
+    """Gives factor, start and end for each picture; a number is for all of them.
+
+    Raises:
+        InputError: Lists are of different lengths.
+    """
+    count = max(len(each) if isinstance(each, list | tuple) else 1 for each in values)
+    columns = [list(e) if isinstance(e, list | tuple) else [e] * count for e in values]
+    if any(len(column) != count for column in columns):
+        raise InputError(
+            "controlnet_conditioning_scale, control_guidance_start and control_guidance_end have "
+            f"{', '.join(str(len(column)) for column in columns)} items: give numbers, or lists "
+            "of one length."
+        )
+    return tuple(_Window(*row) for row in zip(*columns, strict=True))
 
 
 def _padded(residuals: ResidualsValue, names: tuple[str, ...]) -> ResidualsValue:

@@ -12,7 +12,7 @@ from yggdrasil.core.wiring import Wiring
 
 __all__ = ["call_names", "share_out"]
 
-_SCALARS = frozenset({"bool", "int", "float"})
+_PICTURES = "pictures"
 
 
 def call_names(wiring: Wiring, stage: str = "") -> set[str]:
@@ -72,11 +72,9 @@ def _nodes(wiring: Wiring) -> dict[str, list[FlatNode]]:
 def _items(name: str, value: Any, nodes: list[FlatNode]) -> list[Any] | None:
     """Gives a node's item each; None where the value is for all of them as it is."""
     if len(nodes) == 1:
-        # Pictures may be a list for a batch; of numbers a list is one for each node.
-        single = isinstance(value, list | tuple) and len(value) == 1 and _is_number(nodes[0], name)
-        return [value[0]] if single else None
+        return None  # which may read a list itself: pictures for a batch
     if not isinstance(value, list | tuple):
-        if _is_number(nodes[0], name):
+        if not _reads_pictures(nodes[0], name):
             return None
         raise InputError(
             f"{name} is {type(value).__name__}, and {len(nodes)} nodes read it: give a list, an "
@@ -93,9 +91,9 @@ def _items(name: str, value: Any, nodes: list[FlatNode]) -> list[Any] | None:
     return items
 
 
-def _is_number(node: FlatNode, name: str) -> bool:
+def _reads_pictures(node: FlatNode, name: str) -> bool:
     ports = [spec.inputs[name] for spec in node.ops.values() if name in spec.inputs]
-    return all(kind.name in _SCALARS for port in ports for kind in port.kinds)
+    return any(kind.name == _PICTURES for port in ports for kind in port.kinds)
 
 
 def _ports(node: FlatNode, name: str, item: Any) -> dict[str, Any]:

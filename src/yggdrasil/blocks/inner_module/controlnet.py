@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from diffusers import ControlNetModel
-from diffusers.image_processor import VaeImageProcessor
 from torch import Tensor
 
 from yggdrasil.blocks.configuration import with_defaults
 from yggdrasil.blocks.inner_module.bases import check_text_width, check_widths
-from yggdrasil.blocks.inner_module.pictures import for_each_sample
+from yggdrasil.blocks.inner_module.pictures import (
+    added,
+    check_size,
+    for_each_sample,
+    read_pixels,
+    single,
+)
 from yggdrasil.blocks.processor.kinds import CropRegion
-from yggdrasil.blocks.processor.vae_image import preprocess
 from yggdrasil.core.component import Component
-from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import Pictures
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
@@ -23,8 +27,6 @@ from yggdrasil.core.roles import AbstractInnerModule
 from yggdrasil.core.values import BackboneSpecValue, CodecSpec, ConditioningValue
 
 __all__ = ["ControlNet"]
-
-_ADDED = ("text_embeds", "time_ids")
 
 
 @register_block("inner_module/controlnet")
@@ -40,7 +42,10 @@ class ControlNet(AbstractInnerModule):
         ``StableDiffusionControlNetPipeline``. Guess mode: section 4.2 of its supplement.
     """
 
-    call_inputs = {**AbstractInnerModule.call_inputs, "guess_mode": False}
+    call_inputs: ClassVar[Mapping[str, bool]] = {
+        **AbstractInnerModule.call_inputs,
+        "guess_mode": False,
+    }
 
     controlnet = Component(ControlNetModel)
 
@@ -73,12 +78,9 @@ class ControlNet(AbstractInnerModule):
         Raises:
             InputError: The pictures are none that can be read, or not as many as prompts.
         """
-        processor = VaeImageProcessor(
-            vae_scale_factor=codec.scale, do_convert_rgb=True, do_normalize=False
-        )
-        image = preprocess(processor, "control_image", control_image, height, width, crop)
+        image = read_pixels(control_image, codec.scale, height, width, crop)
         net = self.controlnet
-        repeated = for_each_sample(image.float(), batch, num_images_per_prompt)
+        repeated = for_each_sample(image, batch, num_images_per_prompt)
         tensor = repeated.to(device=net.device, dtype=net.dtype)
         return ControlPictureValue(tensor=tensor, size=(tensor.shape[-2], tensor.shape[-1]))
 
@@ -89,8 +91,8 @@ class ControlNet(AbstractInnerModule):
         conditioning: ConditioningValue,
         picture: ControlPictureValue,
         names: tuple[str, ...],
-        scale: float,
-        guess: bool,
+        scale: tuple[float, ...],
+        guess: bool,  # noqa: FBT001 - of every call
         model_arguments: dict[str, Any],
     ) -> ResidualsValue:
         """Runs the ControlNet once.
@@ -111,14 +113,15 @@ class ControlNet(AbstractInnerModule):
         """
         del model_arguments
         net = self.controlnet
+        check_size(net.config, picture, sample)
         down, mid = net(
             sample,
             timestep,
             encoder_hidden_states=conditioning.tensors["encoder_hidden_states"],
-            controlnet_cond=_fitting(net, picture, names, sample),
-            conditioning_scale=scale,
+            controlnet_cond=picture.of(names),
+            conditioning_scale=single(scale),
             guess_mode=guess,
-            added_cond_kwargs=_added(net, conditioning),
+            added_cond_kwargs=added(net.config, conditioning),
             return_dict=False,
         )
         return ResidualsValue(
@@ -144,25 +147,3 @@ class ControlNet(AbstractInnerModule):
         config = with_defaults(ControlNetModel, self.component_config("controlnet"))
         check_text_width("ControlNet", config["cross_attention_dim"], backbone)
         check_widths("ControlNet", tuple(config["block_out_channels"]), backbone)
-
-
-def _added(net: ControlNetModel, conditioning: ConditioningValue) -> dict[str, Tensor] | None:
-    """Gives sizes and pooled states, for a ControlNet that reads them."""
-    if net.config.addition_embed_type is None:
-        return None
-    return {name: conditioning.tensors[name] for name in _ADDED if name in conditioning.tensors}
-
-
-def _fitting(
-    net: ControlNetModel, picture: ControlPictureValue, names: tuple[str, ...], sample: Tensor
-) -> Tensor:
-    """Gives the picture for some branches, or refuses one of another size than the sample."""
-    scale = 2 ** (len(net.config.conditioning_embedding_out_channels) - 1)
-    wanted = (sample.shape[-2] * scale, sample.shape[-1] * scale)
-    if picture.size != wanted:
-        raise InputError(
-            f"The control image is {picture.size[0]} pixels high and {picture.size[1]} wide, and "
-            f"what is made {wanted[0]} and {wanted[1]}: give height={wanted[0]}, "
-            f"width={wanted[1]}, or a picture of that size."
-        )
-    return picture.of(names)
