@@ -36,10 +36,8 @@ def listed_draws(
             if named:
                 place, group = min(named, key=lambda each: each[0])
                 places.setdefault(place, []).append((unit, group))
-        for alike in places.values():  # of one role: by the nodes' order, where it differs
-            for (first, group), (then, other) in product(alike, repeat=2):
-                if group == other and _rank(wiring, first) < _rank(wiring, then):
-                    yield first, then
+        for alike in places.values():
+            yield from _by_order(wiring, alike)
         for here, there in combinations(sorted(places), 2):
             for first, group in places[here]:
                 for then, other in places[there]:
@@ -48,8 +46,14 @@ def listed_draws(
                         yield first, then
 
 
-def _rank(wiring: Wiring, unit: Vertex) -> int:
-    return wiring.nodes[unit.node].order
+def _by_order(
+    wiring: Wiring, alike: Sequence[tuple[Vertex, str | None]]
+) -> Iterator[tuple[Vertex, Vertex]]:
+    """Gives the edges between units of one role: by the order of their nodes, where it differs."""
+    for (first, group), (then, other) in product(alike, repeat=2):
+        orders = (wiring.nodes[first.node].order, wiring.nodes[then.node].order)
+        if group == other and orders[0] < orders[1]:
+            yield first, then
 
 
 def staged_draws(

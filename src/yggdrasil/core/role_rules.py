@@ -187,7 +187,9 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("inner_module.picture.codec", ("codec.spec",)),
     Rule("inner_module.picture.coder", ("codec.itself",)),
     Rule("inner_module.picture.batch", ("layout.batch",)),
-    Rule("inner_module.picture.branches", ("guidance.branches",)),
+    Rule("inner_module.picture.branches", ("guidance.branches",), mode="denoise"),
+    Rule("inner_module.picture.backbone", ("backbone.spec",)),
+    Rule("inner_module.picture.embedder", ("backbone.embedder",)),
     Rule(
         "inner_module.picture.height",
         ("layout.size.height", "processor/inpaint_mask.size.height", "$height"),

@@ -15,6 +15,7 @@ from yggdrasil.blocks.configuration import with_defaults
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.registry import register_block
+from yggdrasil.core.residuals import summed
 from yggdrasil.core.roles import AbstractBackbone
 from yggdrasil.core.values import BackboneSpecValue, ConditioningValue
 
@@ -59,6 +60,7 @@ class FluxTransformerBackbone(AbstractBackbone):
             guidance_embedding=_GUIDANCE_WIDTH if config["guidance_embeds"] else None,
             patch=_PATCH,
             text_width=config["joint_attention_dim"],
+            widths=(config["num_attention_heads"] * config["attention_head_dim"],),
         )
 
     def evaluate(
@@ -77,7 +79,7 @@ class FluxTransformerBackbone(AbstractBackbone):
             conditioning: With ``encoder_hidden_states`` (``b tokens width``) and
                 ``pooled_projections`` (``b width``); ``txt_ids`` and ``img_ids`` (``tokens 3``)
                 shared; ``reference`` (``b tokens c``) where it reads another picture too.
-            residuals: None are taken yet.
+            residuals: Of ControlNets, added up.
             model_arguments: Such as ``joint_attention_kwargs``.
 
         Returns:
@@ -89,8 +91,6 @@ class FluxTransformerBackbone(AbstractBackbone):
         transformer = self.transformer
         if sample.shape[-1] != transformer.config.in_channels:
             raise InputError(_wrong_channels(sample.shape[-1], transformer.config.in_channels))
-        if residuals:
-            raise InputError(f"{self.type_name} takes no residuals of inner modules.")
         named = dict(conditioning.tensors)
         reference = named.pop("reference", None)
         tokens = sample.shape[1]
@@ -100,7 +100,7 @@ class FluxTransformerBackbone(AbstractBackbone):
         prediction: Tensor = transformer(
             hidden_states=sample,
             timestep=share,
-            **{**named, **conditioning.shared, **model_arguments},
+            **{**named, **conditioning.shared, **summed(residuals), **model_arguments},
             return_dict=False,
         )[0]
         return prediction if reference is None else prediction[:, :tokens]

@@ -174,7 +174,7 @@ class ControlNetUnion(AbstractInnerModule):
         return bool(self.controlnet.config.global_pool_conditions)
 
     def is_silent_at_zero(self, picture: ControlPictureValue) -> bool:
-        """Says so for one picture: the factors of several act on what is read, not on what is given.
+        """Says so for one picture: factors of several act on what is read, not on what is given.
 
         Args:
             picture: The prepared pictures.
