@@ -103,32 +103,38 @@ class AbstractInnerModule(AbstractBaseBlock):
             return BranchedResidualsValue()  # zeros would be added
         arguments = dict(model_arguments or {})
         guess = guess_mode or self.always_guesses()
-        branched = isinstance(conditioning, BranchedConditioningValue)
         if not isinstance(sample, BranchedValue):
-            single = conditioning.joined if branched else conditioning
+            single = (
+                conditioning.joined
+                if isinstance(conditioning, BranchedConditioningValue)
+                else conditioning
+            )
             alone = self.evaluate(sample, timestep, single, picture, (), scale, guess, arguments)
             return BranchedResidualsValue({(): alone})
-        if not branched:
+        if not isinstance(conditioning, BranchedConditioningValue):
             raise TypeError("a branched sample needs a conditioning for each of its branches")
-        if self.positive_only:
-            names = (_POSITIVE,)
-            shared = self._evaluate_together(
-                sample, names, timestep, conditioning, picture, scale, guess, arguments
-            )
-            return BranchedResidualsValue(everywhere=shared)
-        together = tuple(name for name in sample.names if name in conditioning.alike)
-        groups = [(name,) for name in sample.names if conditioning.apart or name not in together]
-        if together and not conditioning.apart:
-            groups.insert(0, together)
         parts: dict[tuple[str, ...], ResidualsValue] = {}
-        for names in groups:
+        for names in self._groups(sample, conditioning):
             asked = tuple(name for name in names if name == _POSITIVE) if guess else names
             if asked:
                 given = self._evaluate_together(
                     sample, asked, timestep, conditioning, picture, scale, guess, arguments
                 )
                 parts[names] = _padded(given, names) if asked != names else given
+        if self.positive_only:
+            return BranchedResidualsValue(everywhere=parts[_POSITIVE,])
         return BranchedResidualsValue(parts)
+
+    def _groups(
+        self, sample: BranchedValue, conditioning: BranchedConditioningValue
+    ) -> list[tuple[str, ...]]:
+        """Gives the branches that are evaluated together, as the backbone evaluates them."""
+        if self.positive_only:
+            return [(_POSITIVE,)]
+        together = tuple(name for name in sample.names if name in conditioning.alike)
+        if conditioning.apart or not together:
+            return [(name,) for name in sample.names]
+        return [together, *((name,) for name in sample.names if name not in together)]
 
     def _evaluate_together(
         self,

@@ -81,7 +81,9 @@ class BranchedResidualsValue:
         everywhere: What is added to every evaluation, whatever its branches.
     """
 
-    parts: Mapping[tuple[str, ...], ResidualsValue] = field(default_factory=lambda: _EMPTY)
+    parts: Mapping[tuple[str, ...], ResidualsValue] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
     everywhere: ResidualsValue | None = None
 
     def of(self, names: tuple[str, ...]) -> ResidualsValue | None:

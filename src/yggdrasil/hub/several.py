@@ -50,13 +50,13 @@ def split_index(index: Mapping[str, Any], has_folder: Callable[[str], bool]) -> 
     """
     found: dict[str, Any] = {}
     for name, entry in index.items():
-        cls = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
-        if cls not in _SEVERAL:
+        single = _SEVERAL.get(_class_in(entry))
+        if single is None:
             found[name] = entry
             continue
         number = 0
         while number == 0 or has_folder(_numbered(name, number)):
-            found[_numbered(name, number)] = [entry[0], _SEVERAL[cls]]
+            found[_numbered(name, number)] = [entry[0], single]
             number += 1
     return found
 
@@ -70,13 +70,19 @@ def join_index(index: Mapping[str, Any]) -> dict[str, Any]:
     joined = dict(index)
     holders = {each: several for several, each in _SEVERAL.items()}
     for name, entry in index.items():
-        cls = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+        holder = holders.get(_class_in(entry))
         number = 1
-        while cls in holders and _numbered(name, number) in joined:
+        while holder is not None and _numbered(name, number) in joined:
             del joined[_numbered(name, number)]
-            joined[name] = [entry[0], holders[cls]]
+            joined[name] = [entry[0], holder]
             number += 1
     return joined
+
+
+def _class_in(entry: object) -> str:
+    """Gives the class that an entry of an index names, or "" where it names none."""
+    named = isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str)
+    return entry[1] if named else ""  # type: ignore[index] # looked at above
 
 
 def _numbered(name: str, number: int) -> str:
