@@ -6,6 +6,8 @@ The convolutions that real ones begin with at zero are random too: zeros would h
 from __future__ import annotations
 
 import inspect
+import warnings
+from collections.abc import Collection
 from typing import Any
 
 from diffusers import (
@@ -73,5 +75,12 @@ def with_controlnet(pipe: Any, cls: type, controlnet: Any, **settings: Any) -> A
 
 def _like(cls: type, model: Any, seed: int, **config: Any) -> Any:
     takes = inspect.signature(cls).parameters
+    # Diffusers' FLUX ControlNet makes a part in a way that Diffusers warns of.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return randomize(_made(cls, takes, model, config), seed)
+
+
+def _made(cls: type, takes: Collection[str], model: Any, config: dict[str, Any]) -> Any:
     own = {name: value for name, value in dict(model.config).items() if name in takes}
-    return randomize(cls(**{**own, **config}), seed)
+    return cls(**{**own, **config})
