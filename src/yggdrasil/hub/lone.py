@@ -12,12 +12,15 @@ import torch
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import ModelError
 from yggdrasil.hub.integrity import read_json
+from yggdrasil.hub.needs import component_files
 from yggdrasil.hub.references import ModelReference, reference_to_folder
+from yggdrasil.hub.snapshot import Snapshot
 from yggdrasil.hub.sources import FolderSource
 
-__all__ = ["LoneSource", "is_lone"]
+__all__ = ["CONFIG", "LoneLibrary", "LoneSource", "is_lone"]
 
-_CONFIG = "config.json"
+CONFIG = "config.json"
+"""The file that says what a component is."""
 
 
 def is_lone(folder: Path) -> bool:
@@ -26,7 +29,25 @@ def is_lone(folder: Path) -> bool:
     Args:
         folder: On this machine.
     """
-    return (folder / _CONFIG).is_file() and not (folder / "model_index.json").is_file()
+    return (folder / CONFIG).is_file() and not (folder / "model_index.json").is_file()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoneLibrary:
+    """A model that is one component: what every slot of a node is filled with.
+
+    Attributes:
+        folder: With ``config.json`` and weights.
+        snapshot: The model on the hub whose folder it is, if it is one.
+    """
+
+    folder: Path
+    snapshot: Snapshot | None = None
+
+    def source(self, slot: Component[Any]) -> LoneSource:
+        """Gives the component for any slot; one of another class is refused when it is read."""
+        del slot
+        return LoneSource(self.folder, self.snapshot)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,11 +56,11 @@ class LoneSource:
 
     Attributes:
         folder: With ``config.json`` and weights.
-        variant: Of the weights; the plain ones if None.
+        snapshot: The model on the hub whose folder it is, if it is one.
     """
 
     folder: Path
-    variant: str | None = None
+    snapshot: Snapshot | None = None
 
     def load(self, slot: Component[Any], dtype: torch.dtype | None = None) -> object:
         """Loads the component from safetensors.
@@ -59,8 +80,9 @@ class LoneSource:
         """Reads the component's configuration file.
 
         Raises:
-            ModelError: It is damaged.
+            ModelError: It is damaged, or of another class.
         """
+        self._check_class(slot)
         source, here = self._inner(slot)
         return source.config(here)
 
@@ -70,25 +92,32 @@ class LoneSource:
         Raises:
             ModelError: Files are missing or damaged, or it is of another class.
         """
-        written = read_json(self.folder / _CONFIG).get("_class_name")
+        self._check_class(slot)
+        if self.snapshot is not None:
+            names = {name for name in self.snapshot.files if "/" not in name}
+            where, advice = self.snapshot.describe(), self.snapshot.advice()
+            self.snapshot.fetch(component_files(names, slot.cls, None, where, advice))
+        source, here = self._inner(slot)
+        source.check(here)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Gives the folder or the model of the hub."""
+        model = str(self.folder) if self.snapshot is None else self.snapshot.describe()
+        return {"pretrained": model}
+
+    def reference(self) -> ModelReference:
+        """Names the model so that another process finds it."""
+        return reference_to_folder(self.folder)
+
+    def _check_class(self, slot: Component[Any]) -> None:
+        written = read_json(self.folder / CONFIG).get("_class_name")
         known = [cls.__name__ for cls in slot.cls.__mro__]
         if written not in (None, *known):
             raise ModelError(
                 f"{self.folder} holds a {written}, and the node is for a {slot.cls.__name__}: give "
                 "the node another model, or add one of the type that is for this one."
             )
-        source, here = self._inner(slot)
-        source.check(here)
-
-    def describe(self) -> Mapping[str, Any]:
-        """Gives the folder, and the variant if there is one."""
-        variant = {} if self.variant is None else {"variant": self.variant}
-        return {"pretrained": str(self.folder), **variant}
-
-    def reference(self) -> ModelReference:
-        """Names the model so that another process finds it."""
-        return reference_to_folder(self.folder, self.variant)
 
     def _inner(self, slot: Component[Any]) -> tuple[FolderSource, Component[Any]]:
         folder = self.folder.resolve()
-        return FolderSource(folder.parent, self.variant), slot.at(folder=folder.name)
+        return FolderSource(folder.parent), slot.at(folder=folder.name)

@@ -12,6 +12,7 @@ __all__ = ["check_text_width", "check_widths"]
 _BASES: Mapping[int, str] = {
     768: "Stable Diffusion 1.x",
     1024: "Stable Diffusion 2.x",
+    1280: "the refiner of Stable Diffusion XL",
     2048: "Stable Diffusion XL",
     4096: "Stable Diffusion 3 or FLUX.1",
 }
@@ -34,8 +35,7 @@ def check_text_width(module: str, own: int | None, backbone: BackboneSpecValue) 
         return
     raise InputError(
         f"The {module} reads text states {own} wide and the backbone {wanted}: it was made for "
-        f"another base. It looks like one for {_base(own)}, and the backbone like "
-        f"{_base(wanted)}. Take one that was trained for this model."
+        f"another base{_told(own, wanted)}. Take one that was trained for this model."
     )
 
 
@@ -58,8 +58,14 @@ def check_widths(module: str, own: tuple[int, ...], backbone: BackboneSpecValue)
         )
 
 
-def _base(width: int) -> str:
-    return _BASES.get(width, f"a model that is not known here ({width})")
+def _told(own: int, wanted: int) -> str:
+    """Says which bases the widths look like, where they are known."""
+    looks = [
+        f"the {what} looks like one for {_BASES[width]}"
+        for what, width in (("module", own), ("backbone", wanted))
+        if width in _BASES
+    ]
+    return f" ({', '.join(looks)})" if looks else ""
 
 
 def _listed(widths: tuple[int, ...]) -> str:
