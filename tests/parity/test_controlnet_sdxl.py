@@ -13,7 +13,7 @@ from diffusers import (
     StableDiffusionXLControlNetUnionPipeline,
 )
 
-from tests.parity.control_cells import differences
+from tests.parity.control_cells import cells, differences
 from tests.pipelines.pictures import mask, picture
 from tests.tiny_controlnets import tiny_controlnet, tiny_union, with_controlnet
 from tests.tiny_sdxl import tiny_sdxl
@@ -70,6 +70,19 @@ CELLS = {
 }  # fmt: skip
 
 
+QUICK = (
+    "a picture",
+    "guessing",
+    "two",
+    "img2img",
+    "a mask",
+    "two kinds",
+    "two unions",
+    "a kind, img2img",
+    "a kind, a mask",
+)
+
+
 @pytest.fixture(scope="module")
 def pipelines():
     """Gives pipelines of Diffusers by class and number of ControlNets, made once."""
@@ -87,7 +100,7 @@ def pipelines():
     return pipeline
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", cells(CELLS, QUICK))
 def test_the_numbers_are_those_of_diffusers(pipelines, name):
     cls, count, call = CELLS[name]
     assert differences(pipelines(cls, count), call) == (0.0, 0.0)

@@ -42,7 +42,8 @@ class AbstractBaseBlock(nn.Module, ABC):
         pipeline_settings: By argument of the constructor: the setting of a whole pipeline in
             Diffusers' layout that says it.
         call_inputs: Graph inputs that a call may give for the block whatever its task, each with
-            whether it must. Nodes that share one take a list, an item for each.
+            whether it must; added to those of the base classes. Nodes that share one take a list,
+            an item for each.
         version: Raised whenever the same inputs give other numbers; part of cache keys.
         sources: Where each filled slot's component comes from.
         placement: Device and dtype that components have, or get when they are loaded.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import Kind
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "ControlPicture",
     "ControlPictureValue",
     "ResidualsValue",
+    "joined",
     "summed",
 ]
 
@@ -95,22 +97,45 @@ class BranchedResidualsValue:
         return self.parts.get(names, self.everywhere)
 
 
-def summed(residuals: Iterable[ResidualsValue]) -> dict[str, Any]:
+def summed(residuals: Iterable[object], reads: Collection[str]) -> dict[str, Any]:
     """Adds what several modules give, from the first to the last.
 
     Args:
         residuals: In the order of their nodes.
+        reads: Names of the backbone's forward arguments that take residuals.
 
     Returns:
         Keyword arguments of the backbone's forward.
+
+    Raises:
+        InputError: A module gives what the backbone does not read.
     """
     total: dict[str, Any] = {}
     for each in residuals:
+        given = {*each.tensors, *each.shared} if isinstance(each, ResidualsValue) else {repr(each)}
+        if not isinstance(each, ResidualsValue) or not given.issubset(reads):
+            raise InputError(
+                f"An inner module gives the backbone {', '.join(sorted(given - {*reads}))}, and it "
+                f"reads {', '.join(sorted(reads)) or 'no residuals'}: the module was made for "
+                "another kind of model. Take it away, or one for this kind."
+            )
         for name, value in each.tensors.items():
             total[name] = value if name not in total else _add(total[name], value)
         for name, value in each.shared.items():
             total.setdefault(name, value)
     return total
+
+
+def joined(residuals: Sequence[ResidualsValue]) -> ResidualsValue:
+    """Gives what one module adds for several pictures.
+
+    Args:
+        residuals: One for each picture, in order.
+    """
+    names = {name for each in residuals for name in (*each.tensors, *each.shared)}
+    total = summed(residuals, names)
+    shared = {name: total.pop(name) for each in residuals for name in each.shared if name in total}
+    return ResidualsValue(tensors=total, shared=shared)
 
 
 def _add(

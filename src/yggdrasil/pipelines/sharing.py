@@ -22,7 +22,7 @@ def call_names(wiring: Wiring, stage: str = "") -> set[str]:
         wiring: Of the graph.
         stage: The stage that is called; the whole graph unless given.
     """
-    return {name for node in _nodes(wiring)[stage] for name in node.block.call_inputs}
+    return {name for node in _nodes(wiring)[stage] for name in _brought(node)}
 
 
 def share_out(wiring: Wiring, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def share_out(wiring: Wiring, inputs: Mapping[str, Any]) -> dict[str, Any]:
         prefix = f"{stage}." if stage else ""
         readers: dict[str, list[FlatNode]] = defaultdict(list)
         for node in sorted(nodes, key=lambda each: each.rank):
-            for name, needed in node.block.call_inputs.items():
+            for name, needed in _brought(node).items():
                 readers[name].append(node)
                 if needed and f"{prefix}{name}" not in inputs and not _is_given(node, name, inputs):
                     raise MissingInputError(_missing(node, name))
@@ -64,8 +64,16 @@ def _nodes(wiring: Wiring) -> dict[str, list[FlatNode]]:
     """Gives the nodes that bring arguments, by the stage that holds them."""
     found: dict[str, list[FlatNode]] = defaultdict(list)
     for node in wiring.nodes.values():
-        if node.block.call_inputs and node.auto_connect:
+        if _brought(node) and node.auto_connect:
             found[node.scope].append(node)
+    return found
+
+
+def _brought(node: FlatNode) -> dict[str, bool]:
+    """Gives the arguments that a node brings, those of its block's base classes first."""
+    found: dict[str, bool] = {}
+    for cls in reversed(type(node.block).__mro__):
+        found.update(vars(cls).get("call_inputs", {}))
     return found
 
 

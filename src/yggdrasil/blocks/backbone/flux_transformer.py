@@ -26,6 +26,10 @@ _GUIDANCE_WIDTH = 256
 _SCHEDULE = 1000
 _CONTEXTS = {"positive": "cond", "negative": "uncond"}
 
+_RESIDUALS = frozenset(
+    {"controlnet_block_samples", "controlnet_single_block_samples", "controlnet_blocks_repeat"}
+)
+
 
 @register_block("backbone/flux_transformer")
 class FluxTransformerBackbone(AbstractBackbone):
@@ -86,7 +90,8 @@ class FluxTransformerBackbone(AbstractBackbone):
             The prediction, ``b tokens c``.
 
         Raises:
-            InputError: The sample has not the channels that the transformer reads.
+            InputError: Residuals are for another kind of model, or the sample
+                has not the channels that the transformer reads.
         """
         transformer = self.transformer
         if sample.shape[-1] != transformer.config.in_channels:
@@ -100,7 +105,7 @@ class FluxTransformerBackbone(AbstractBackbone):
         prediction: Tensor = transformer(
             hidden_states=sample,
             timestep=share,
-            **{**named, **conditioning.shared, **summed(residuals), **model_arguments},
+            **{**named, **conditioning.shared, **summed(residuals, _RESIDUALS), **model_arguments},
             return_dict=False,
         )[0]
         return prediction if reference is None else prediction[:, :tokens]

@@ -20,6 +20,8 @@ from yggdrasil.core.values import BackboneSpecValue, ConditioningValue
 
 __all__ = ["SD3TransformerBackbone"]
 
+_RESIDUALS = frozenset({"block_controlnet_hidden_states"})
+
 
 @register_block("backbone/sd3_transformer")
 class SD3TransformerBackbone(AbstractBackbone):
@@ -68,7 +70,8 @@ class SD3TransformerBackbone(AbstractBackbone):
             The prediction, ``b c h w``.
 
         Raises:
-            InputError: The sample has not the channels that the transformer reads, or is no whole
+            InputError: Residuals are for another kind of model, or the sample
+                has not the channels that the transformer reads, or is no whole
                 number of tokens wide and high.
         """
         transformer = self.transformer
@@ -90,7 +93,7 @@ class SD3TransformerBackbone(AbstractBackbone):
             **{
                 **conditioning.tensors,
                 **conditioning.shared,
-                **summed(residuals),
+                **summed(residuals, _RESIDUALS),
                 **model_arguments,
             },
             return_dict=False,

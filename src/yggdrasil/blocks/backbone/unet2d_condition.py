@@ -21,6 +21,8 @@ __all__ = ["UNet2DConditionBackbone"]
 
 _PARAMETERS = frozenset(inspect.signature(UNet2DConditionModel.forward).parameters)
 
+_RESIDUALS = frozenset({"down_block_additional_residuals", "mid_block_additional_residual"})
+
 
 @register_block("backbone/unet2d_condition")
 class UNet2DConditionBackbone(AbstractBackbone):
@@ -69,7 +71,8 @@ class UNet2DConditionBackbone(AbstractBackbone):
             The prediction, ``b c h w``.
 
         Raises:
-            InputError: The sample has not the channels that the UNet reads.
+            InputError: Residuals are for another kind of model, or the sample
+                has not the channels that the UNet reads.
         """
         unet = self.unet
         if sample.size(1) != unet.config.in_channels:
@@ -80,7 +83,7 @@ class UNet2DConditionBackbone(AbstractBackbone):
             given = model_arguments.pop("added_cond_kwargs", None) or {}
             named["added_cond_kwargs"] = {**added, **given}
         named.update(conditioning.shared)
-        named.update(summed(residuals))
+        named.update(summed(residuals, _RESIDUALS))
         named.update(model_arguments)
         prediction: Tensor = unet(sample, timestep, **named, return_dict=False)[0]
         return prediction

@@ -133,17 +133,17 @@ class AutoencoderKLCodec(AbstractCodec):
         return concatenate_to(latents, wanted, "pictures")
 
     @op
-    def scale(self, raw_latents: Latents, shifted: bool = True) -> Latents:  # noqa: FBT001, FBT002 - a port
+    def scale(self, raw_latents: Latents, shift_latents: bool = True) -> Latents:  # noqa: FBT001, FBT002 - a port
         """Scales latents that are as the encoder gives them, where a caller encoded.
 
         Args:
             raw_latents: ``b c h w``, not scaled.
-            shifted: Whether they are shifted too, where the codec shifts.
+            shift_latents: Whether they are shifted too, where the codec shifts.
 
         Returns:
             ``b c h w``, as the backbone expects them.
         """
-        return self._scale(raw_latents, shifted=shifted)
+        return self._scale(raw_latents, shifted=shift_latents)
 
     @op
     def itself(self) -> Coder:

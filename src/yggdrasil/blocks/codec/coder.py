@@ -19,7 +19,7 @@ class PictureCoder(Protocol):
         """Encodes pictures ``b c H W`` in [-1, 1]."""
         ...
 
-    def scale(self, raw_latents: Tensor, shifted: bool = True) -> Tensor:  # noqa: FBT001, FBT002 - a port
+    def scale(self, raw_latents: Tensor, shift_latents: bool = True) -> Tensor:  # noqa: FBT001, FBT002 - a port
         """Scales latents ``b c h w`` as the backbone expects them."""
         ...
 

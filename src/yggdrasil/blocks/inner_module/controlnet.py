@@ -42,10 +42,7 @@ class ControlNet(AbstractInnerModule):
         ``StableDiffusionControlNetPipeline``. Guess mode: section 4.2 of its supplement.
     """
 
-    call_inputs: ClassVar[Mapping[str, bool]] = {
-        **AbstractInnerModule.call_inputs,
-        "guess_mode": False,
-    }
+    call_inputs: ClassVar[Mapping[str, bool]] = {"guess_mode": False}
 
     controlnet = Component(ControlNetModel)
 

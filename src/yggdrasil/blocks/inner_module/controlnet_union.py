@@ -18,6 +18,7 @@ from yggdrasil.blocks.inner_module.pictures import (
     check_size,
     for_each_sample,
     read_pixels,
+    scale_of_each,
 )
 from yggdrasil.blocks.processor.kinds import CropRegion
 from yggdrasil.core.component import Component
@@ -47,11 +48,7 @@ class ControlNetUnion(AbstractInnerModule):
         and ``StableDiffusionXLControlNetUnionPipeline``.
     """
 
-    call_inputs: ClassVar[Mapping[str, bool]] = {
-        **AbstractInnerModule.call_inputs,
-        "guess_mode": False,
-        "control_mode": True,
-    }
+    call_inputs: ClassVar[Mapping[str, bool]] = {"guess_mode": False, "control_mode": True}
 
     controlnet = Component(ControlNetUnionModel)
 
@@ -141,12 +138,7 @@ class ControlNetUnion(AbstractInnerModule):
         net = self.controlnet
         check_size(net.config, picture, sample)
         pictures, modes = picture.shared[_PICTURES], picture.shared[_MODES]
-        factors = list(scale) * len(pictures) if len(scale) == 1 else list(scale)
-        if len(factors) != len(pictures):
-            raise InputError(
-                f"There are {len(pictures)} control images and {len(factors)} factors or shares of "
-                "steps: give one for each, or a number for all."
-            )
+        factors = scale_of_each(scale, len(pictures))
         states = conditioning.tensors["encoder_hidden_states"]
         kinds = torch.zeros(net.config.num_control_type)
         kinds = kinds.scatter_(0, torch.tensor(modes), 1).reshape(1, -1)

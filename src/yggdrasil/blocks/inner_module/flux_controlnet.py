@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +16,7 @@ from yggdrasil.blocks.checks import check_count
 from yggdrasil.blocks.codec.coder import Coder
 from yggdrasil.blocks.configuration import with_defaults
 from yggdrasil.blocks.inner_module.bases import check_text_width, check_widths
-from yggdrasil.blocks.inner_module.pictures import for_each_sample, single
+from yggdrasil.blocks.inner_module.pictures import count_of, for_each_sample, scale_of_each
 from yggdrasil.blocks.layout.flux import FluxLayout
 from yggdrasil.blocks.processor.vae_image import preprocess
 from yggdrasil.core.component import Component
@@ -23,13 +24,13 @@ from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import Generator, Pictures
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
-from yggdrasil.core.residuals import ControlPicture, ControlPictureValue, ResidualsValue
+from yggdrasil.core.residuals import ControlPicture, ControlPictureValue, ResidualsValue, joined
 from yggdrasil.core.roles import AbstractInnerModule
 from yggdrasil.core.values import BackboneSpec, BackboneSpecValue, CodecSpec, ConditioningValue
 
 __all__ = ["FluxControlNet"]
 
-_MODE, _GUIDANCE = "mode", "guidance"
+_PICTURES, _KINDS, _GUIDANCE = "pictures", "kinds", "guidance"
 _SCHEDULE = 1000
 
 
@@ -49,10 +50,7 @@ class FluxControlNet(AbstractInnerModule):
     """
 
     positive_only: ClassVar[bool] = True
-    call_inputs: ClassVar[Mapping[str, bool]] = {
-        **AbstractInnerModule.call_inputs,
-        "control_mode": False,
-    }
+    call_inputs: ClassVar[Mapping[str, bool]] = {"control_mode": False}
 
     controlnet = Component(FluxControlNetModel)
 
@@ -67,7 +65,7 @@ class FluxControlNet(AbstractInnerModule):
         coder: Coder,
         backbone: BackboneSpec,
         batch: int,
-        control_mode: int | None = None,
+        control_mode: int | list[int | None] | None = None,
         height: int | None = None,
         width: int | None = None,
         generator: Generator | None = None,
@@ -83,7 +81,8 @@ class FluxControlNet(AbstractInnerModule):
             coder: Encodes, for a ControlNet that reads latents.
             backbone: Gives the size of a token, of which sides are made multiples.
             batch: How many samples there are.
-            control_mode: Of which kind the picture is, for a ControlNet that knows several.
+            control_mode: Of which kind the picture is, for a ControlNet that knows several. With a
+                list there is a picture for each kind, and what they add is summed.
             height: Of the result, in pixels.
             width: Of the result, in pixels.
             generator: Of the latents; one, or one for each sample.
@@ -94,20 +93,31 @@ class FluxControlNet(AbstractInnerModule):
             InputError: The pictures are none that can be read, or not as many as prompts.
         """
         net, side = self.controlnet, backbone.patch or 1
-        if isinstance(control_image, Tensor):
-            image = control_image
-        else:
-            processor = VaeImageProcessor(vae_scale_factor=codec.scale * side)
-            image = preprocess(processor, "control_image", control_image, height, width, None)
-        repeated = for_each_sample(image, batch, num_images_per_prompt)
-        size = (image.shape[-2], image.shape[-1])
-        tensor = repeated.to(device=net.device, dtype=net.dtype)
-        if net.input_hint_block is None:
-            drawn = coder.encode(tensor).draw(as_generators(generator))
-            tensor = FluxLayout(side).pack(coder.scale(drawn))
+        kinds = control_mode if isinstance(control_mode, list) else [control_mode]
+        several = control_image if isinstance(control_mode, list) else [control_image]
+        if not isinstance(several, list) or len(several) != len(kinds):
+            raise InputError(
+                f"control_mode has {len(kinds)} kinds, and the node is given {count_of(several)} "
+                "control images: give a list with one picture for each kind."
+            )
+        read: list[Tensor] = []
+        for each in several:
+            image = each
+            if not isinstance(each, Tensor):
+                processor = VaeImageProcessor(vae_scale_factor=codec.scale * side)
+                image = preprocess(processor, "control_image", each, height, width, None)
+            size = (image.shape[-2], image.shape[-1])
+            repeated = for_each_sample(image, batch, num_images_per_prompt)
+            tensor = repeated.to(device=net.device, dtype=net.dtype)
+            if net.input_hint_block is None:
+                drawn = coder.encode(tensor).draw(as_generators(generator))
+                tensor = FluxLayout(side).pack(coder.scale(drawn))
+            read.append(tensor)
         scale = torch.full([1], guidance_scale, dtype=torch.float32, device=net.device)
         return ControlPictureValue(
-            tensor=tensor, size=size, shared={_MODE: control_mode, _GUIDANCE: scale}
+            tensor=read[0],
+            size=size,
+            shared={_PICTURES: tuple(read), _KINDS: tuple(kinds), _GUIDANCE: scale},
         )
 
     def evaluate(
@@ -138,24 +148,42 @@ class FluxControlNet(AbstractInnerModule):
             InputError: Picture and sample have not as many tokens.
         """
         del guess
-        net = self.controlnet
-        read = picture.of(names)
-        if net.input_hint_block is None and read.shape[1] != sample.shape[1]:
-            raise InputError(
-                f"The control image makes {read.shape[1]} tokens ({picture.size[0]} by "
-                f"{picture.size[1]} pixels), and what is made has {sample.shape[1]}: give height "
-                "and width, or a picture of that size."
+        pictures, kinds = picture.shared[_PICTURES], picture.shared[_KINDS]
+        factors = scale_of_each(scale, len(pictures))
+        parts = []
+        for tensor, kind, factor in zip(pictures, kinds, factors, strict=True):
+            if factor == 0.0:
+                continue
+            one = replace(picture, tensor=tensor)
+            self._check_tokens(one, sample)
+            parts.append(
+                self._evaluate_one(
+                    sample, timestep, conditioning, one, names, kind, factor, model_arguments
+                )
             )
-        mode = picture.shared[_MODE]
+        return parts[0] if len(parts) == 1 else joined(parts)
+
+    def _evaluate_one(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        conditioning: ConditioningValue,
+        picture: ControlPictureValue,
+        names: tuple[str, ...],
+        kind: int | None,
+        scale: float,
+        model_arguments: dict[str, Any],
+    ) -> ResidualsValue:
+        net = self.controlnet
         guidance = None
         if net.config.guidance_embeds:
             guidance = conditioning.tensors.get("guidance", picture.shared[_GUIDANCE])
             guidance = guidance.expand(len(sample))
         blocks, single_blocks = net(
             hidden_states=sample,
-            controlnet_cond=read,
-            controlnet_mode=_mode_of_each(mode, sample),
-            conditioning_scale=single(scale),
+            controlnet_cond=picture.of(names),
+            controlnet_mode=_kind_of_each(kind, sample),
+            conditioning_scale=scale,
             timestep=timestep.expand(len(sample)).to(sample.dtype) / _SCHEDULE,
             guidance=guidance,
             pooled_projections=conditioning.tensors["pooled_projections"],
@@ -173,6 +201,15 @@ class FluxControlNet(AbstractInnerModule):
             tensors={name: tuple(each) for name, each in given.items() if each is not None},
             shared={"controlnet_blocks_repeat": net.input_hint_block is not None},
         )
+
+    def _check_tokens(self, picture: ControlPictureValue, sample: Tensor) -> None:
+        have, wanted = picture.tensor.shape[1], sample.shape[1]
+        if self.controlnet.input_hint_block is None and have != wanted:
+            raise InputError(
+                f"The control image makes {have} tokens ({picture.size[0]} by {picture.size[1]} "
+                f"pixels), and what is made has {wanted}: give height and width, or a picture of "
+                "that size."
+            )
 
     def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
         """Says that the guidance scale comes with the conditioning, or is not read.
@@ -201,18 +238,19 @@ class FluxControlNet(AbstractInnerModule):
         kinds = self._config_of_model()["num_mode"]
         if op != "picture" or kinds is None:
             return
-        mode = known.get("control_mode")
-        if mode is None:
-            raise InputError(
-                f"The ControlNet reads {kinds} kinds of pictures: give control_mode, 0 to "
-                f"{kinds - 1}, for the kind of this one."
-            )
-        check_count("control_mode", mode, least=0)
-        if mode >= kinds:
-            raise InputError(
-                f"control_mode is {mode}, but the ControlNet knows {kinds} kinds of pictures, 0 to "
-                f"{kinds - 1}."
-            )
+        given = known.get("control_mode")
+        for mode in given if isinstance(given, list) else [given]:
+            if mode is None:
+                raise InputError(
+                    f"The ControlNet reads {kinds} kinds of pictures: give control_mode, 0 to "
+                    f"{kinds - 1}, for the kind of this one."
+                )
+            check_count("control_mode", mode, least=0)
+            if mode >= kinds:
+                raise InputError(
+                    f"control_mode is {mode}, but the ControlNet knows {kinds} kinds of pictures, "
+                    f"0 to {kinds - 1}."
+                )
 
     def check_backbone(self, backbone: BackboneSpecValue) -> None:
         """Refuses a transformer of another text width or width.
@@ -232,8 +270,8 @@ class FluxControlNet(AbstractInnerModule):
         return with_defaults(FluxControlNetModel, self.component_config("controlnet"))
 
 
-def _mode_of_each(mode: int | None, sample: Tensor) -> Tensor | None:
+def _kind_of_each(kind: int | None, sample: Tensor) -> Tensor | None:
     """Gives the kind of picture for each sample, ``b 1``."""
-    if mode is None:
+    if kind is None:
         return None
-    return torch.tensor(mode, device=sample.device).view(-1, 1).expand(len(sample), 1)
+    return torch.tensor(kind, device=sample.device).view(-1, 1).expand(len(sample), 1)

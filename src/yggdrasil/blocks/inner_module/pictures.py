@@ -13,7 +13,15 @@ from yggdrasil.core.errors import InputError
 from yggdrasil.core.residuals import ControlPictureValue
 from yggdrasil.core.values import ConditioningValue
 
-__all__ = ["added", "check_size", "for_each_sample", "read_pixels", "single"]
+__all__ = [
+    "added",
+    "check_size",
+    "count_of",
+    "for_each_sample",
+    "read_pixels",
+    "scale_of_each",
+    "single",
+]
 
 _ADDED = ("text_embeds", "time_ids")
 
@@ -115,3 +123,27 @@ def single(scale: tuple[float, ...]) -> float:
             "one node that reads one picture: give a number."
         )
     return scale[0]
+
+
+def scale_of_each(scale: tuple[float, ...], count: int) -> list[float]:
+    """Gives the factor of each picture of a module that reads several.
+
+    Args:
+        scale: As the call gave them; one is for all.
+        count: How many pictures there are.
+
+    Raises:
+        InputError: They are not as many.
+    """
+    factors = list(scale) * count if len(scale) == 1 else list(scale)
+    if len(factors) != count:
+        raise InputError(
+            f"There are {count} control images and {len(factors)} factors or shares of steps: give "
+            "one for each, or a number for all."
+        )
+    return factors
+
+
+def count_of(pictures: object) -> int:
+    """Says how many control images were given, for messages."""
+    return len(pictures) if isinstance(pictures, list) else 1

@@ -110,7 +110,7 @@ class SD3ControlNet(AbstractInnerModule):
         # Those that read no pooled states were trained on latents that are not shifted.
         drawn = coder.encode(torch.cat([repeated] * max(1, len(names))))
         latents = coder.scale(
-            drawn.draw(as_generators(generator)), shifted=not self.controlnet.config[_ZEROS]
+            drawn.draw(as_generators(generator)), shift_latents=not self.controlnet.config[_ZEROS]
         )
         return ControlPictureValue(tensor=latents, size=size, branches=names, shared=shared)
 
