@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
 from diffusers import (
@@ -25,10 +27,12 @@ from tests.tiny_flux import tiny_flux
 from tests.tiny_models import tiny_components
 from tests.tiny_sd3 import tiny_sd3
 from tests.tiny_sdxl import tiny_sdxl
-from yggdrasil import ComputeGraph, InferencePipeline, TrainingPipeline
+from yggdrasil import ComputeGraph, InferencePipeline, Runner, TrainingPipeline, op, register_block
 from yggdrasil.blocks.inner_module.bases import check_text_width
 from yggdrasil.core.errors import InputError, MissingInputError, ModelError, UnknownInputError
+from yggdrasil.core.kinds import Pictures
 from yggdrasil.core.registry import make_block
+from yggdrasil.core.roles import AbstractProcessor
 from yggdrasil.core.values import BackboneSpecValue
 from yggdrasil.hub.library import ObjectLibrary
 from yggdrasil.training.batches import collate
@@ -36,6 +40,18 @@ from yggdrasil.training.batches import collate
 CALL = {"num_inference_steps": 3, "output_type": "pt", "seed": 0}
 FIRST, SECOND = picture(), mask().convert("RGB")
 TEXT = StableDiffusionControlNetPipeline
+
+
+@register_block("processor/pipelines_test_grey")
+class Grey(AbstractProcessor):
+    """Takes the colours out of a picture, in the place of a detector of edges."""
+
+    call_inputs: ClassVar[dict[str, bool]] = {"photo": True}
+
+    @op
+    def look(self, photo: Pictures) -> Pictures:
+        """Gives the picture in grey."""
+        return photo.convert("L")
 
 
 def net(model, kind="inner_module/controlnet"):
@@ -129,6 +145,14 @@ def test_transformers_are_controlled_in_a_live_pipeline_too(family):
     assert torch.equal(ours(**drawn(call), output_type="pt").images, before)
 
 
+def test_another_node_may_make_the_picture(theirs, ours):
+    ours.graph.add_node("control", type=net(tiny_controlnet(theirs.unet)))
+    expected = ours("a cat", **CALL, control_image=FIRST.convert("L")).images
+    ours.graph.add_node("detector", type="processor/pipelines_test_grey")
+    ours.graph.connect("detector.pictures", "control.picture.control_image")
+    assert torch.equal(ours("a cat", **CALL, photo=FIRST).images, expected)
+
+
 def test_what_does_not_count_is_not_evaluated(theirs, ours):
     model, runs = tiny_controlnet(theirs.unet), []
     model.register_forward_hook(lambda *_: runs.append(1))
@@ -180,6 +204,14 @@ def test_a_controlnet_is_put_to_a_model_without_one(theirs, tiny_folder):
         "control", "control_2",
     ]  # fmt: skip
     assert ours("a cat", image=[FIRST, SECOND], **CALL).images.shape == (1, 3, 64, 64)
+
+
+def test_a_workflow_names_the_controlnet(tiny_folder, folder, tmp_path):
+    pipe = quiet(InferencePipeline.from_pretrained(tiny_folder("sd15")))
+    pipe.graph.add_node("control", type="inner_module/controlnet", pretrained=str(folder))
+    call = {"control_image": FIRST, "controlnet_conditioning_scale": 0.7, **CALL}
+    path = pipe.save_workflow(tmp_path / "cat.yaml", "a cat", **call)
+    assert torch.equal(Runner.execute(path).images, pipe("a cat", **call).images)
 
 
 # -- training ----------------------------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 from yggdrasil.core.errors import InputError, MissingInputError
 from yggdrasil.core.flatten import FlatNode
-from yggdrasil.core.wiring import Wiring
+from yggdrasil.core.wiring import FromInput, Vertex, Wiring
 
 __all__ = ["call_names", "share_out"]
 
@@ -47,7 +48,8 @@ def share_out(wiring: Wiring, inputs: Mapping[str, Any]) -> dict[str, Any]:
         for node in sorted(nodes, key=lambda each: each.rank):
             for name, needed in _brought(node).items():
                 readers[name].append(node)
-                if needed and f"{prefix}{name}" not in inputs and not _is_given(node, name, inputs):
+                given = f"{prefix}{name}" in inputs or _is_given(wiring, node, name, inputs)
+                if needed and not given:
                     raise MissingInputError(_missing(node, name))
         for name, several in readers.items():
             key = f"{prefix}{name}"
@@ -69,11 +71,16 @@ def _nodes(wiring: Wiring) -> dict[str, list[FlatNode]]:
     return found
 
 
-def _brought(node: FlatNode) -> dict[str, bool]:
+def _brought(node: FlatNode) -> Mapping[str, bool]:
     """Gives the arguments that a node brings, those of its block's base classes first."""
+    return _brought_by(type(node.block))
+
+
+@functools.cache
+def _brought_by(cls: type) -> Mapping[str, bool]:
     found: dict[str, bool] = {}
-    for cls in reversed(type(node.block).__mro__):
-        found.update(vars(cls).get("call_inputs", {}))
+    for base in reversed(cls.__mro__):
+        found.update(vars(base).get("call_inputs", {}))
     return found
 
 
@@ -110,9 +117,18 @@ def _ports(node: FlatNode, name: str, item: Any) -> dict[str, Any]:
     }
 
 
-def _is_given(node: FlatNode, name: str, inputs: Mapping[str, Any]) -> bool:
-    keys = {f"{node.path}.{name}", *_ports(node, name, None)}
-    return name in node.inputs or not keys.isdisjoint(inputs)
+def _is_given(wiring: Wiring, node: FlatNode, name: str, inputs: Mapping[str, Any]) -> bool:
+    """Says whether a node has an input by its own name, by an edge, or as a default."""
+    if not inputs.keys().isdisjoint({f"{node.path}.{name}", *_ports(node, name, None)}):
+        return True
+    candidates = (wiring.inputs[Vertex(node.path, op)].get(name) for op in node.ops)
+    return any(
+        not isinstance(source, FromInput) or source.name in inputs
+        for each in candidates
+        if each is not None
+        for choice in each.choices
+        for source in choice
+    )
 
 
 def _missing(node: FlatNode, name: str) -> str:

@@ -101,6 +101,7 @@ class FluxControlNet(AbstractInnerModule):
                 "control images: give a list with one picture for each kind."
             )
         read: list[Tensor] = []
+        size = (0, 0)
         for each in several:
             image = each
             if not isinstance(each, Tensor):
