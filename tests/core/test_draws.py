@@ -138,6 +138,16 @@ def test_draws_within_a_loop_are_ordered_too():
     assert drawn == ["noise.sample", "right.look", "left.look", "solver.step"]
 
 
+def test_draws_of_one_role_follow_the_order_of_their_nodes():
+    graph = diffusion(solver={"type": "toy_solver/drawing"})
+    graph.add_node("left", DrawImage(), role="inner_module", order=2)
+    graph.add_node("right", DrawImage(), role="inner_module", order=1)
+    graph.draws = ("source.sample", "inner_module.look", "solver.step")
+    plan = Runtime(graph).plan({"prompt": "a", "generator": seeded()}, ["latents"])
+    drawn = [str(c.vertex) for c in plan.calls() if c.spec.draws]
+    assert drawn == ["noise.sample", "right.look", "left.look", "solver.step"]
+
+
 def test_a_seed_decides_the_bits():
     graph = diffusion(solver={"type": "toy_solver/drawing"})
     given = {"prompt": "a", "init_image": IMAGE}

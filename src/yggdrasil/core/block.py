@@ -41,6 +41,9 @@ class AbstractBaseBlock(nn.Module, ABC):
         type_name: The registered name, ``role/name``; set by ``register_block``.
         pipeline_settings: By argument of the constructor: the setting of a whole pipeline in
             Diffusers' layout that says it.
+        call_inputs: Graph inputs that a call may give for the block whatever its task, each with
+            whether it must; added to those of the base classes. Nodes that share one take a list,
+            an item for each.
         version: Raised whenever the same inputs give other numbers; part of cache keys.
         sources: Where each filled slot's component comes from.
         placement: Device and dtype that components have, or get when they are loaded.
@@ -51,6 +54,7 @@ class AbstractBaseBlock(nn.Module, ABC):
     inner_graph: Any = None
     type_name: ClassVar[str] = ""
     pipeline_settings: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    call_inputs: ClassVar[Mapping[str, bool]] = MappingProxyType({})
     version: ClassVar[int] = 1
 
     _config: dict[str, Any]

@@ -36,12 +36,24 @@ def listed_draws(
             if named:
                 place, group = min(named, key=lambda each: each[0])
                 places.setdefault(place, []).append((unit, group))
+        for alike in places.values():
+            yield from _by_order(wiring, alike)
         for here, there in combinations(sorted(places), 2):
             for first, group in places[here]:
                 for then, other in places[there]:
                     # Roles in one group say nothing of the roles in another.
                     if group == other or group is None or other is None:
                         yield first, then
+
+
+def _by_order(
+    wiring: Wiring, alike: Sequence[tuple[Vertex, str | None]]
+) -> Iterator[tuple[Vertex, Vertex]]:
+    """Gives the edges between units of one role: by the order of their nodes, where it differs."""
+    for (first, group), (then, other) in product(alike, repeat=2):
+        orders = (wiring.nodes[first.node].order, wiring.nodes[then.node].order)
+        if group == other and orders[0] < orders[1]:
+            yield first, then
 
 
 def staged_draws(

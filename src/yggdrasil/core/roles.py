@@ -17,6 +17,7 @@ from torch import Tensor
 
 from yggdrasil.core.adapters import AbstractAdapter
 from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.inner_module import AbstractInnerModule
 from yggdrasil.core.kinds import (
     Channels,
     Image,
@@ -28,6 +29,7 @@ from yggdrasil.core.kinds import (
     Timestep,
 )
 from yggdrasil.core.ports import op
+from yggdrasil.core.residuals import BranchedResidualsValue
 from yggdrasil.core.values import (
     BackboneSpec,
     BranchedConditioning,
@@ -136,21 +138,21 @@ class AbstractBackbone(AbstractBaseBlock):
                 else conditioning
             )
             wide_one = self._widen(sample, channels)
-            return self.evaluate(wide_one, timestep, single, residuals, extra)
+            return self.evaluate(wide_one, timestep, single, _of(residuals, ()), extra)
         if not isinstance(conditioning, BranchedConditioningValue):
             raise TypeError("a branched sample needs a conditioning for each of its branches")
         if self.joins_branches and sample.names == conditioning.alike:  # nearly always
             tensors = sample.tensors
-            parts = self._together(
-                tensors, timestep, conditioning.joined, channels, residuals, extra
-            )
+            added = _of(residuals, sample.names)
+            parts = self._together(tensors, timestep, conditioning.joined, channels, added, extra)
             return BranchedValue(sample.names, parts)
         outputs: dict[str, Tensor] = {}
         together = tuple(name for name in sample.names if name in conditioning.alike)
         if self.joins_branches and together:
             tensors = tuple(sample[name] for name in together)
             joined = conditioning.join(together)
-            parts = self._together(tensors, timestep, joined, channels, residuals, extra)
+            added = _of(residuals, together)
+            parts = self._together(tensors, timestep, joined, channels, added, extra)
             outputs.update(zip(together, parts, strict=True))
         for name in sample.names:
             if name in outputs:
@@ -160,7 +162,7 @@ class AbstractBackbone(AbstractBaseBlock):
                     self._widen(sample[name], channels),
                     timestep,
                     conditioning[name],
-                    residuals,
+                    _of(residuals, (name,)),
                     {**extra, **conditioning.arguments_of(name)},
                 )
         return BranchedValue(sample.names, tuple(outputs[name] for name in sample.names))
@@ -368,12 +370,6 @@ class AbstractLayout(AbstractBaseBlock):
     role: ClassVar[str] = "layout"
 
 
-class AbstractInnerModule(AbstractBaseBlock):
-    """A network that runs inside the loop and adds to the backbone, such as a ControlNet."""
-
-    role: ClassVar[str] = "inner_module"
-
-
 class AbstractOuterModule(AbstractBaseBlock):
     """An external model before or after the loop: a detector, a segmenter, a safety checker."""
 
@@ -390,3 +386,11 @@ class AbstractObjective(AbstractBaseBlock):
     """What training makes small; op ``loss(...) -> Loss``."""
 
     role: ClassVar[str] = "objective"
+
+
+def _of(residuals: tuple[Any, ...], names: tuple[str, ...]) -> tuple[Any, ...]:
+    """Gives what inner modules add to the evaluation of some branches together."""
+    if not residuals:
+        return residuals
+    of_them = (r.of(names) if isinstance(r, BranchedResidualsValue) else r for r in residuals)
+    return tuple(each for each in of_them if each is not None)

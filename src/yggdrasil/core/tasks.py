@@ -77,6 +77,7 @@ class Task:
         *,
         others: Iterable[Task] = (),
         known: Container[str] | None = None,
+        free: Container[str] = (),
     ) -> dict[str, Any]:
         """Turns the arguments of a call into inputs of the graph.
 
@@ -87,6 +88,7 @@ class Task:
             known: The inputs that the graph has; defaults and fixed values of others are left
                 out, so that a node can be taken away without its task being changed. Everything is
                 passed on unless given.
+            free: Inputs that the graph's nodes take whatever the task.
 
         Raises:
             UnknownInputError: The task does not take an argument.
@@ -94,7 +96,7 @@ class Task:
             InputError: Two arguments stand for the same input.
         """
         given = {name: value for name, value in call.items() if value is not None}
-        self._check(given, others)
+        self._check(given, others, free)
         inputs: dict[str, Any] = {}
         origin: dict[str, str] = {}
         for name, value in given.items():
@@ -131,9 +133,11 @@ class Task:
             if self.arguments.get(name, name) == target and value is not None
         ]
 
-    def _check(self, given: Mapping[str, Any], others: Iterable[Task]) -> None:
+    def _check(
+        self, given: Mapping[str, Any], others: Iterable[Task], free: Container[str]
+    ) -> None:
         for name in given:
-            if name in self.takes or "." in name:
+            if name in self.takes or name in free or "." in name:
                 continue
             takers = [repr(task.name) for task in others if name in task.takes]
             hint = f" Task {' or '.join(takers)} does." if takers else nearest(name, self.takes)
@@ -201,7 +205,10 @@ def read_tasks(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Task]:
 
 
 def choose_task(
-    tasks: Mapping[str, Mapping[str, Any]], name: str | None, call: Mapping[str, Any]
+    tasks: Mapping[str, Mapping[str, Any]],
+    name: str | None,
+    call: Mapping[str, Any],
+    free: Container[str] = (),
 ) -> Task | None:
     """Finds the task that a call is for.
 
@@ -212,6 +219,7 @@ def choose_task(
         tasks: The tasks of a graph, as it holds them.
         name: The task's name, if the caller said it.
         call: The arguments of the call; None counts as not given.
+        free: Arguments that the graph's nodes take whatever the task.
 
     Returns:
         The task; None where the graph has none and no name was given.
@@ -230,7 +238,8 @@ def choose_task(
         return None
     given = {key for key, value in call.items() if value is not None and "." not in key}
     ready = [task for task in known.values() if given.issuperset(task.requires)]
-    fitting = [task for task in ready if given.issubset(task.takes)]
+    bound = {each for each in given if each not in free}
+    fitting = [task for task in ready if bound.issubset(task.takes)]
     if not fitting:
         # No task takes it all: the nearest one will say what is wrong.
         return max(

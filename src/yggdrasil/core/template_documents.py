@@ -11,7 +11,7 @@ from yggdrasil.core.serialization.reading import check_keys, check_schema
 from yggdrasil.core.serialization.schema import GRAPH_KEYS, TEMPLATE_KEYS
 from yggdrasil.core.template_sources import find_template, template_names
 
-__all__ = ["lay_over", "read_template", "resolve_name", "template_tasks"]
+__all__ = ["lay_over", "read_template", "resolve_name", "template_bases", "template_tasks"]
 
 _MAKERS = ("type", "use", "graph")
 _SETTINGS = ("role", "group", "order", "auto_connect", "pretrained", "inputs")
@@ -83,6 +83,24 @@ def read_template(name: str, below: tuple[str, ...] = ()) -> Document:
     except RegistryError as error:
         raise document.error(str(error), "extends") from error
     return lay_over(under, document, name=document.data.get("name") or name)
+
+
+def template_bases(name: str) -> tuple[str, ...]:
+    """Gives the templates that a template extends, the nearest first.
+
+    Args:
+        name: Its name.
+
+    Raises:
+        RegistryError: There is no such template.
+        GraphFileError: Its file is no graph file, or it extends itself.
+    """
+    read_template(name)  # refuses circles
+    found: list[str] = []
+    while (base := parse(*find_template(name)).data.get("extends")) is not None:
+        found.append(base)
+        name = base
+    return tuple(found)
 
 
 def lay_over(base: Document, over: Document, *, name: str | None = None) -> Document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from yggdrasil.core.errors import ModelError, nearest
+from yggdrasil.core.template_documents import template_bases
 from yggdrasil.core.templates import load_template, template_names
 
 __all__ = ["check_family", "diffusers_class", "template_for"]
@@ -44,7 +45,8 @@ def check_family(template: str, pipeline_class: str, where: str) -> None:
     if not own or pipeline_class in own:
         return
     other, _ = _known_classes().get(pipeline_class, (None, ""))
-    if other is not None:
+    # A template that extends another adds to the models of that one.
+    if other is not None and other not in template_bases(template):
         raise ModelError(
             f"{where} is a {pipeline_class}, a model for the template {other!r}, and not for "
             f"{template!r}: take from_template({other!r}, pretrained=...), or from_pretrained, "

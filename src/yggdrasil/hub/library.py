@@ -14,6 +14,7 @@ from yggdrasil.hub.integrity import read_json
 from yggdrasil.hub.named_code import refuse_code_in_index
 from yggdrasil.hub.references import ModelReference, reference_to_folder
 from yggdrasil.hub.repairs import repairs_for
+from yggdrasil.hub.several import split_index
 from yggdrasil.hub.snapshot import Snapshot
 from yggdrasil.hub.sources import FolderSource
 from yggdrasil.hub.weights import weight_files
@@ -132,7 +133,7 @@ class FolderLibrary:
         """
         index = read_json(self.root / INDEX)
         refuse_code_in_index(index, self.root / INDEX)
-        return index
+        return split_index(index, self._has_folder)
 
     def source(self, slot: Component[Any]) -> FolderSource | None:
         """Gives the source of a slot, unless the index says that the model has none."""
@@ -190,6 +191,11 @@ class FolderLibrary:
     def reference(self) -> ModelReference:
         """Names the model of the zoo or of the hub, or the folder."""
         return reference_to_folder(self.root, self.variant)
+
+    def _has_folder(self, name: str) -> bool:
+        if self.snapshot is not None:
+            return bool(self.snapshot.in_folder(name))
+        return (self.root / name).is_dir()
 
     def _with_variant(self) -> set[str]:
         """Gives the names of the components that have weights of the variant wanted."""

@@ -11,10 +11,11 @@ from yggdrasil.hub.access import HubOptions
 from yggdrasil.hub.addresses import FileAddress, address_of, is_address, read_address
 from yggdrasil.hub.checkpoint import CheckpointLibrary, is_checkpoint, open_checkpoint
 from yggdrasil.hub.library import GRAPH, INDEX, FolderLibrary
+from yggdrasil.hub.lone import CONFIG, LoneLibrary, is_lone
 from yggdrasil.hub.snapshot import Snapshot, open_snapshot
 from yggdrasil.hub.zoo_models import zoo_models
 
-__all__ = ["is_hub_id", "locate", "locate_checkpoint", "zoo_name"]
+__all__ = ["is_hub_id", "locate", "locate_checkpoint", "locate_part", "zoo_name"]
 
 
 def zoo_name(model: str) -> str | None:
@@ -88,6 +89,26 @@ def locate(
         return _open_remote(text, variant, subfolder, options)
     _refuse(text, "is on this machine", revision=revision)
     return FolderLibrary.open(_folder(text, subfolder), variant)
+
+
+def locate_part(model: str) -> FolderLibrary | CheckpointLibrary | LoneLibrary:
+    """Opens a model that a node is filled from: a pipeline, or one component by itself.
+
+    Args:
+        model: As for ``locate``; or a folder or model of the hub with ``config.json`` and weights,
+            such as a published ControlNet.
+
+    Raises:
+        ModelError: As for ``locate``.
+    """
+    folder = Path(model).expanduser()
+    if is_lone(folder):
+        return LoneLibrary(folder)
+    if is_hub_id(model) and not is_address(model):
+        snapshot = _snapshot_of(model, "", HubOptions())
+        if not (snapshot.root / INDEX).is_file() and CONFIG in snapshot.files:
+            return LoneLibrary(snapshot.root, snapshot)
+    return locate(model)
 
 
 def locate_checkpoint(
@@ -171,16 +192,20 @@ def _folder(text: str, subfolder: str | None) -> Path:
 def _open_remote(
     text: str, variant: str | None, subfolder: str | None, options: HubOptions
 ) -> FolderLibrary:
+    part = _inside(subfolder)
+    snapshot = _snapshot_of(text, part, options)
+    if not (snapshot.root / INDEX).is_file():
+        raise ModelError(_no_pipeline(snapshot, part))
+    return FolderLibrary.open(snapshot.root, variant, snapshot)
+
+
+def _snapshot_of(text: str, part: str, options: HubOptions) -> Snapshot:
     name, _, at = text.partition("@")
     if at and options.revision not in (None, at):
         raise ModelError(f"{text!r} says the revision {at!r}, and revision={options.revision!r}.")
     if at:
         options = replace(options, revision=at)
-    part = _inside(subfolder)
-    snapshot = open_snapshot(name, INDEX, also=[GRAPH], subfolder=part, options=options)
-    if not (snapshot.root / INDEX).is_file():
-        raise ModelError(_no_pipeline(snapshot, part))
-    return FolderLibrary.open(snapshot.root, variant, snapshot)
+    return open_snapshot(name, INDEX, also=[GRAPH, CONFIG], subfolder=part, options=options)
 
 
 def _no_pipeline(snapshot: Snapshot, part: str) -> str:

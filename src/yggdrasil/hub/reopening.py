@@ -9,9 +9,10 @@ from yggdrasil.hub.addresses import is_address
 from yggdrasil.hub.checkpoint import CheckpointLibrary, is_checkpoint
 from yggdrasil.hub.library import FolderLibrary
 from yggdrasil.hub.locate import is_hub_id, locate, locate_checkpoint
+from yggdrasil.hub.lone import is_lone
 from yggdrasil.hub.references import ModelReference
 
-__all__ = ["open_reference"]
+__all__ = ["lone_folder", "open_reference"]
 
 _SLASHES = ("/", "\\")
 
@@ -35,6 +36,23 @@ def open_reference(
         return _open(name, config, reference, local_files_only=not allow_download)
     except (OSError, RuntimeError) as error:  # a name too long for the system, or of no user here
         raise ModelError(f"{name[:80]!r} cannot be the name of a model: {error}"[:200]) from error
+
+
+def lone_folder(name: str, *, base: Path | None = None) -> str | None:
+    """Gives the folder that a file names, where it holds one component and no pipeline.
+
+    Args:
+        name: Which anyone may have written.
+        base: What a name that begins with a dot is relative to.
+
+    Raises:
+        ModelError: The name is none that is opened.
+    """
+    found = _from(base, name)
+    if is_address(found) or is_hub_id(found):
+        return None
+    folder = Path(found).expanduser()
+    return str(folder) if is_lone(folder) else None
 
 
 def _open(

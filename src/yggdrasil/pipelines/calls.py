@@ -12,6 +12,7 @@ from yggdrasil.core.errors import InputError, UnknownInputError, YggdrasilError,
 from yggdrasil.core.tasks import Task, choose_task, read_tasks
 from yggdrasil.core.wiring import FromInput, FromPort, Wiring
 from yggdrasil.pipelines.seeds import make_generators
+from yggdrasil.pipelines.sharing import call_names, share_out
 
 __all__ = ["bind_call"]
 
@@ -40,17 +41,19 @@ def bind_call(
         MissingInputError: A required argument is missing.
         InputError: Two tasks fit equally well.
     """
-    chosen = choose_task(graph.tasks, task, call)
+    free = call_names(wiring)
+    chosen = choose_task(graph.tasks, task, call, free)
     if chosen is not None:
-        return chosen, _bind(graph, chosen, call, set(wiring.names))
+        bound = _bind(graph, chosen, call, set(wiring.names), free)
+        return chosen, share_out(wiring, bound)
     stages = {
         name: _Stage(name, node.block.inner_graph, node.task)
         for name, node in graph.nodes.items()
         if node.block is not None and node.block.inner_graph is not None
     }
     if not any(stage.graph.tasks for stage in stages.values()):
-        return None, dict(call)
-    return None, _bind_stages(wiring, stages, call)
+        return None, share_out(wiring, {k: v for k, v in call.items() if v is not None})
+    return None, share_out(wiring, _bind_stages(wiring, stages, call))
 
 
 class _Stage(NamedTuple):
@@ -62,12 +65,16 @@ class _Stage(NamedTuple):
 
 
 def _bind(
-    graph: GraphLike, task: Task, call: Mapping[str, Any], names: AbstractSet[str]
+    graph: GraphLike,
+    task: Task,
+    call: Mapping[str, Any],
+    names: AbstractSet[str],
+    free: AbstractSet[str],
 ) -> dict[str, Any]:
     others = read_tasks(graph.tasks).values()
     # What the graph's owner set goes before what the task would take for granted.
     owned = {port for node in graph.nodes.values() for port in node.inputs}
-    return task.bind(call, others=others, known=names - owned - graph.defaults.keys())
+    return task.bind(call, others=others, known=names - owned - graph.defaults.keys(), free=free)
 
 
 def _bind_stages(
@@ -85,13 +92,14 @@ def _bind_stages(
             given = {**arguments, **own[name]}
         else:
             task = _choose(stage, own[name], shared, linked)
+            free = call_names(wiring, name)
             arguments = {
                 n: value
                 for n, value in shared.items()
-                if n in task.takes and _target(task, n) not in linked
+                if (n in task.takes or n in free) and _target(task, n) not in linked
             }
             try:
-                given = _bind(stage.graph, task, {**arguments, **own[name]}, names - linked)
+                given = _bind(stage.graph, task, {**arguments, **own[name]}, names - linked, free)
             except YggdrasilError as error:
                 error.add_note(f"That is in stage {name!r}.")
                 raise

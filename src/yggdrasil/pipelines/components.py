@@ -11,10 +11,14 @@ from yggdrasil.core.errors import ConfigError, ModelError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
 from yggdrasil.hub.library import Library
-from yggdrasil.hub.locate import locate
+from yggdrasil.hub.locate import locate_part
+from yggdrasil.hub.lone import LoneLibrary
 from yggdrasil.hub.sources import CheckedSource, FolderSource, FreshSource, fetch_together
 
 __all__ = ["blocks_of", "check_files", "check_whole", "fill", "load_for"]
+
+_Giver = Library | LoneLibrary
+"""What gives components by slot."""
 
 
 def blocks_of(graph: ComputeGraph) -> Iterator[tuple[str, AbstractBaseBlock]]:
@@ -45,8 +49,8 @@ def fill(graph: ComputeGraph, library: Library | None) -> None:
         ModelError: A node names a model that is not there.
         ConfigError: A node names a component that its block has not.
     """
-    opened: dict[str, Library] = {}
-    waiting: list[tuple[Any, Library | None]] = [(graph, library)]
+    opened: dict[str, _Giver] = {}
+    waiting: list[tuple[Any, _Giver | None]] = [(graph, library)]
     while waiting:
         each, around = waiting.pop()
         for node in each.nodes.values():
@@ -129,8 +133,8 @@ def _source(
     slot: Component[Any],
     own: str | Mapping[str, Any] | None,
     pretrained: str | None,
-    library: Library | None,
-    opened: dict[str, Library],
+    library: _Giver | None,
+    opened: dict[str, _Giver],
 ) -> ComponentSource | None:
     if isinstance(own, Mapping):
         return _fresh(slot, own)
@@ -140,10 +144,10 @@ def _source(
     return None if library is None else library.source(slot)
 
 
-def _open(model: str, opened: dict[str, Library]) -> Library:
+def _open(model: str, opened: dict[str, _Giver]) -> _Giver:
     """Opens each model once, so that nodes which name the same one share its components."""
     if model not in opened:
-        opened[model] = locate(model)
+        opened[model] = locate_part(model)
     return opened[model]
 
 

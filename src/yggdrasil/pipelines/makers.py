@@ -18,10 +18,18 @@ from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.families import check_family, template_for
 from yggdrasil.hub.library import Library, ObjectLibrary
 from yggdrasil.hub.locate import locate, locate_checkpoint
+from yggdrasil.hub.several import split_components
 from yggdrasil.hub.zoo import fallback
 from yggdrasil.pipelines.combining import Stages, combine
 from yggdrasil.pipelines.components import check_files, check_whole
-from yggdrasil.pipelines.models import graph_of, own_task, use_own_solver, use_settings, use_solver
+from yggdrasil.pipelines.models import (
+    graph_of,
+    own_task,
+    use_own_solver,
+    use_settings,
+    use_several,
+    use_solver,
+)
 from yggdrasil.pipelines.notices import warn_of_left_out
 from yggdrasil.pipelines.opening import Options, one_dtype, overlay, sort_options
 
@@ -182,7 +190,7 @@ class PipelineMakers(ABC):
         name = type(pipe).__name__
         template, task = template_for(name, f"the object {name}")
         graph, _ = resolve_template(template)
-        library = ObjectLibrary(dict(pipe.components), name, dict(pipe.config))
+        library = ObjectLibrary(split_components(pipe.components), name, dict(pipe.config))
         given = sort_options(options, cls.__init__)
         task = given.pipeline.pop("task", task)
         return cls._open(graph, task, library, None, None, given, whole=False)
@@ -206,6 +214,7 @@ class PipelineMakers(ABC):
             use_own_solver(graph, library)  # a graph that was saved has its own
         if model.graph_file is None:
             use_settings(graph, library)
+            use_several(graph, library)
         if whole and task is None:
             task = own_task(graph, library)
         pipeline = cls.from_graph(graph, task=task, library=library, **given.pipeline)

@@ -13,7 +13,7 @@ from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import is_hub_id
 from yggdrasil.pipelines.components import blocks_of
 
-__all__ = ["graph_of", "own_task", "use_own_solver", "use_settings", "use_solver"]
+__all__ = ["graph_of", "own_task", "use_own_solver", "use_settings", "use_several", "use_solver"]
 
 
 def graph_of(library: Library) -> ComputeGraph:
@@ -103,6 +103,33 @@ def use_settings(graph: ComputeGraph, library: Library) -> None:
         told = {key: value for key, value in told.items() if value is not None}
         if any(node.block.config[key] != value for key, value in told.items()):
             graph.replace_node(name, node.block.type_name, **{**node.block.config, **told})
+
+
+def use_several(graph: ComputeGraph, library: Library) -> None:
+    """Adds a node for each further component of a kind that a model has several of.
+
+    They are those whose block takes the folder of its ``component``: ``controlnet_1``, ...
+
+    Args:
+        graph: It is changed.
+        library: The model.
+    """
+    there = library.names()
+    for name, node in list(graph.nodes.items()):
+        if node.block is None or "component" not in node.block.config:
+            continue
+        folder, number = node.block.config["component"], 1
+        while f"{folder}_{number}" in there:
+            config = {**node.block.config, "component": f"{folder}_{number}"}
+            graph.add_node(
+                f"{name}_{number + 1}",
+                node.block.type_name,
+                group=node.group,
+                order=node.order + number,
+                inputs=node.inputs,
+                **config,
+            )
+            number += 1
 
 
 def _refuse_hub(graph: ComputeGraph, library: Library) -> None:

@@ -11,6 +11,7 @@ import torch
 from yggdrasil.core.errors import ConfigError, nearest
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.hub.library import Library, OverlaidLibrary
+from yggdrasil.hub.several import split_components
 from yggdrasil.pipelines.components import blocks_of
 
 __all__ = ["Options", "one_dtype", "overlay", "sort_options"]
@@ -97,4 +98,6 @@ def overlay(library: Library, graph: ComputeGraph, given: Options) -> Library:
                 f"{name!r} is neither an option nor a component of this model."
                 f"{nearest(name, [*names, *given.known], limit=12)}"
             )
-    return OverlaidLibrary(library, given.components) if given.components else library
+    if not given.components:
+        return library
+    return OverlaidLibrary(library, split_components(given.components))

@@ -18,6 +18,7 @@ from yggdrasil.core.serialization.schema import SCHEMA
 from yggdrasil.core.serialization.writing import dump_yaml, to_data
 from yggdrasil.core.wiring import wire
 from yggdrasil.hub.library import Library
+from yggdrasil.hub.several import join_index
 from yggdrasil.pipelines.components import blocks_of
 
 __all__ = ["refuse_adapters", "save_pipeline"]
@@ -60,7 +61,8 @@ def save_pipeline(graph: ComputeGraph, library: Library | None, folder: Path) ->
         index[name] = _library_and_class(value)
     index |= {name: [None, None] for name in _OPTIONAL if name not in index}
     index["requires_safety_checker"] = False
-    (folder / "model_index.json").write_text(f"{json.dumps(index, indent=2)}\n", encoding="utf-8")
+    text_of_index = json.dumps(join_index(index), indent=2)
+    (folder / "model_index.json").write_text(f"{text_of_index}\n", encoding="utf-8")
     _save_adapters(graph, folder, data)
     (folder / "graph.yaml").write_text(dump_yaml(data), encoding="utf-8")
     return folder

@@ -24,7 +24,13 @@ def conditioning(batch):
 
 def test_spec(block):
     assert block.spec() == BackboneSpecValue(
-        in_channels=16, sample_size=(8, 8), patch=2, largest=(24, 24), text_width=80, layers=3
+        in_channels=16,
+        sample_size=(8, 8),
+        patch=2,
+        largest=(24, 24),
+        text_width=80,
+        layers=3,
+        widths=(32,),
     )
 
 

@@ -26,7 +26,9 @@ def conditioning(batch=2, number=0, **further):
 
 
 def test_spec():
-    assert block("sd15_inpaint")[0].spec() == BackboneSpecValue(in_channels=9, sample_size=(8, 8))
+    assert block("sd15_inpaint")[0].spec() == BackboneSpecValue(
+        in_channels=9, sample_size=(8, 8), text_width=32, widths=(16, 32)
+    )
     assert block("lcm")[0].spec().guidance_embedding == 16
 
 
@@ -37,7 +39,9 @@ def test_sizes(size, expected):
             return {"sample_size": size}
 
     unet = make_block("backbone/unet2d_condition").load_from(unet=Source())
-    assert unet.spec() == BackboneSpecValue(in_channels=4, sample_size=expected)
+    assert unet.spec() == BackboneSpecValue(
+        in_channels=4, sample_size=expected, text_width=1280, widths=(320, 640, 1280, 1280)
+    )
 
 
 @pytest.mark.parity
@@ -125,9 +129,9 @@ def test_channels_too_many_are_named():
         )
 
 
-def test_residuals_are_refused():
+def test_residuals_of_another_kind_are_refused():
     backbone, _ = block()
-    with pytest.raises(InputError, match="takes no residuals"):
+    with pytest.raises(InputError, match="gives the backbone 'one', and it reads down_block_"):
         backbone.predict(
             torch.randn(2, 4, 8, 8), torch.tensor(1), conditioning(), residuals=("one",)
         )

@@ -15,6 +15,7 @@ from yggdrasil.blocks.configuration import with_defaults
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.registry import register_block
+from yggdrasil.core.residuals import summed
 from yggdrasil.core.roles import AbstractBackbone
 from yggdrasil.core.values import BackboneSpecValue, ConditioningValue
 
@@ -24,6 +25,10 @@ _PATCH = 2
 _GUIDANCE_WIDTH = 256
 _SCHEDULE = 1000
 _CONTEXTS = {"positive": "cond", "negative": "uncond"}
+
+_RESIDUALS = frozenset(
+    {"controlnet_block_samples", "controlnet_single_block_samples", "controlnet_blocks_repeat"}
+)
 
 
 @register_block("backbone/flux_transformer")
@@ -59,6 +64,7 @@ class FluxTransformerBackbone(AbstractBackbone):
             guidance_embedding=_GUIDANCE_WIDTH if config["guidance_embeds"] else None,
             patch=_PATCH,
             text_width=config["joint_attention_dim"],
+            widths=(config["num_attention_heads"] * config["attention_head_dim"],),
         )
 
     def evaluate(
@@ -77,20 +83,19 @@ class FluxTransformerBackbone(AbstractBackbone):
             conditioning: With ``encoder_hidden_states`` (``b tokens width``) and
                 ``pooled_projections`` (``b width``); ``txt_ids`` and ``img_ids`` (``tokens 3``)
                 shared; ``reference`` (``b tokens c``) where it reads another picture too.
-            residuals: None are taken yet.
+            residuals: Of ControlNets, added up.
             model_arguments: Such as ``joint_attention_kwargs``.
 
         Returns:
             The prediction, ``b tokens c``.
 
         Raises:
-            InputError: The sample has not the channels that the transformer reads.
+            InputError: Residuals are for another kind of model, or the sample
+                has not the channels that the transformer reads.
         """
         transformer = self.transformer
         if sample.shape[-1] != transformer.config.in_channels:
             raise InputError(_wrong_channels(sample.shape[-1], transformer.config.in_channels))
-        if residuals:
-            raise InputError(f"{self.type_name} takes no residuals of inner modules.")
         named = dict(conditioning.tensors)
         reference = named.pop("reference", None)
         tokens = sample.shape[1]
@@ -100,7 +105,7 @@ class FluxTransformerBackbone(AbstractBackbone):
         prediction: Tensor = transformer(
             hidden_states=sample,
             timestep=share,
-            **{**named, **conditioning.shared, **model_arguments},
+            **{**named, **conditioning.shared, **summed(residuals, _RESIDUALS), **model_arguments},
             return_dict=False,
         )[0]
         return prediction if reference is None else prediction[:, :tokens]

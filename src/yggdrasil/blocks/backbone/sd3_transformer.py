@@ -8,14 +8,19 @@ from typing import Any
 from diffusers import SD3Transformer2DModel
 from torch import Tensor
 
+from yggdrasil.blocks.backbone.kinds import PatchEmbedder
 from yggdrasil.blocks.configuration import with_defaults
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
+from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
+from yggdrasil.core.residuals import summed
 from yggdrasil.core.roles import AbstractBackbone
 from yggdrasil.core.values import BackboneSpecValue, ConditioningValue
 
 __all__ = ["SD3TransformerBackbone"]
+
+_RESIDUALS = frozenset({"block_controlnet_hidden_states"})
 
 
 @register_block("backbone/sd3_transformer")
@@ -40,6 +45,7 @@ class SD3TransformerBackbone(AbstractBackbone):
             largest=most and (most * patch, most * patch),
             text_width=config["joint_attention_dim"],
             layers=config["num_layers"],
+            widths=(config["num_attention_heads"] * config["attention_head_dim"],),
         )
 
     def evaluate(
@@ -57,14 +63,15 @@ class SD3TransformerBackbone(AbstractBackbone):
             timestep: Scalar or ``b``.
             conditioning: With ``encoder_hidden_states``, ``b tokens width``, and
                 ``pooled_projections``, ``b width``.
-            residuals: None are taken yet.
+            residuals: Of ControlNets, added up.
             model_arguments: Such as ``joint_attention_kwargs`` and ``skip_layers``.
 
         Returns:
             The prediction, ``b c h w``.
 
         Raises:
-            InputError: The sample has not the channels that the transformer reads, or is no whole
+            InputError: Residuals are for another kind of model, or the sample
+                has not the channels that the transformer reads, or is no whole
                 number of tokens wide and high.
         """
         transformer = self.transformer
@@ -80,15 +87,24 @@ class SD3TransformerBackbone(AbstractBackbone):
                 f"The latents are {sample.shape[-2]} high and {sample.shape[-1]} wide, and a token "
                 f"of the transformer covers {patch} of either: give multiples of {patch}."
             )
-        if residuals:
-            raise InputError(f"{self.type_name} takes no residuals of inner modules.")
         prediction: Tensor = transformer(
             hidden_states=sample,
             timestep=timestep.expand(len(sample)),
-            **{**conditioning.tensors, **conditioning.shared, **model_arguments},
+            **{
+                **conditioning.tensors,
+                **conditioning.shared,
+                **summed(residuals, _RESIDUALS),
+                **model_arguments,
+            },
             return_dict=False,
         )[0]
         return prediction
+
+    @op
+    def embedder(self) -> PatchEmbedder:
+        """Gives what makes tokens of latents, for ControlNets that have none of their own."""
+        embedder: PatchEmbedder = self.transformer.pos_embed
+        return embedder
 
     def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
         """Says that further channels are not read by a transformer that reads latents alone.

@@ -13,12 +13,15 @@ from yggdrasil.blocks.configuration import with_defaults
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.registry import register_block
+from yggdrasil.core.residuals import summed
 from yggdrasil.core.roles import AbstractBackbone
 from yggdrasil.core.values import BackboneSpecValue, ConditioningValue
 
 __all__ = ["UNet2DConditionBackbone"]
 
 _PARAMETERS = frozenset(inspect.signature(UNet2DConditionModel.forward).parameters)
+
+_RESIDUALS = frozenset({"down_block_additional_residuals", "mid_block_additional_residual"})
 
 
 @register_block("backbone/unet2d_condition")
@@ -43,6 +46,8 @@ class UNet2DConditionBackbone(AbstractBackbone):
             # One number stands for a square.
             sample_size=(size, size) if isinstance(size, int) else size and (size[0], size[1]),
             guidance_embedding=config["time_cond_proj_dim"],
+            text_width=_text_width(config["cross_attention_dim"]),
+            widths=tuple(config["block_out_channels"]),
         )
 
     def evaluate(
@@ -59,24 +64,23 @@ class UNet2DConditionBackbone(AbstractBackbone):
             sample: ``b c h w``, further channels included.
             timestep: Scalar or ``b``.
             conditioning: With ``encoder_hidden_states``, ``b tokens width``.
-            residuals: None are taken yet.
+            residuals: Of ControlNets, added up.
             model_arguments: Such as ``cross_attention_kwargs``.
 
         Returns:
             The prediction, ``b c h w``.
 
         Raises:
-            InputError: The sample has not the channels that the UNet reads.
+            InputError: Residuals are for another kind of model, or the sample
+                has not the channels that the UNet reads.
         """
         unet = self.unet
         if sample.size(1) != unet.config.in_channels:
             raise InputError(_wrong_channels(sample.size(1), unet.config.in_channels))
-        if residuals:
-            raise InputError(f"{self.type_name} takes no residuals of inner modules.")
         named: Mapping[str, Any] = conditioning.tensors
         # Most are named by its parameters and nothing else is given: then there is nothing to do.
-        if model_arguments or conditioning.shared or not _PARAMETERS.issuperset(named):
-            named = _arguments(conditioning, model_arguments)
+        if residuals or model_arguments or conditioning.shared or not _PARAMETERS.issuperset(named):
+            named = _arguments(conditioning, residuals, model_arguments)
         prediction: Tensor = unet(sample, timestep, return_dict=False, **named)[0]
         return prediction
 
@@ -95,16 +99,23 @@ class UNet2DConditionBackbone(AbstractBackbone):
 
 
 def _arguments(
-    conditioning: ConditioningValue, model_arguments: Mapping[str, Any]
+    conditioning: ConditioningValue,
+    residuals: tuple[Any, ...],
+    model_arguments: Mapping[str, Any],
 ) -> Mapping[str, Any]:
     """Gives the arguments of the model's forward, with what has no parameter of its own there."""
     tensors = conditioning.tensors
     added = {name: each for name, each in tensors.items() if name not in _PARAMETERS}
     named: dict[str, Any] = {name: tensors[name] for name in tensors if name not in added}
-    named = {**named, **conditioning.shared, **model_arguments}
+    named |= {**conditioning.shared, **summed(residuals, _RESIDUALS), **model_arguments}
     if added:
         named["added_cond_kwargs"] = {**added, **(named.get("added_cond_kwargs") or {})}
     return named
+
+
+def _text_width(width: int | list[int] | tuple[int, ...]) -> int | None:
+    """Gives the width of the text states; None where blocks read several."""
+    return width if isinstance(width, int) else None
 
 
 def _wrong_channels(seen: int, wanted: int) -> str:

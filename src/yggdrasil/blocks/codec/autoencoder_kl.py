@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from yggdrasil.blocks.batching import as_generators, concatenate_to, repeat_to
+from yggdrasil.blocks.codec.coder import Coder
 from yggdrasil.blocks.codec.posterior import Posterior, PosteriorValue
 from yggdrasil.blocks.configuration import with_defaults
 from yggdrasil.core.component import Component
@@ -132,16 +133,22 @@ class AutoencoderKLCodec(AbstractCodec):
         return concatenate_to(latents, wanted, "pictures")
 
     @op
-    def scale(self, raw_latents: Latents) -> Latents:
+    def scale(self, raw_latents: Latents, shift_latents: bool = True) -> Latents:  # noqa: FBT001, FBT002 - a port
         """Scales latents that are as the encoder gives them, where a caller encoded.
 
         Args:
             raw_latents: ``b c h w``, not scaled.
+            shift_latents: Whether they are shifted too, where the codec shifts.
 
         Returns:
             ``b c h w``, as the backbone expects them.
         """
-        return self._scale(raw_latents)
+        return self._scale(raw_latents, shifted=shift_latents)
+
+    @op
+    def itself(self) -> Coder:
+        """Gives the codec, for blocks that encode pictures of their own."""
+        return self
 
     @op
     def decode(self, latents: Latents, shifted: bool = True) -> Image:  # noqa: FBT001, FBT002 - a port
@@ -168,10 +175,10 @@ class AutoencoderKLCodec(AbstractCodec):
         image: Tensor = vae.decode(raw, return_dict=False)[0]
         return image
 
-    def _scale(self, latents: Tensor) -> Tensor:
+    def _scale(self, latents: Tensor, *, shifted: bool = True) -> Tensor:
         """Brings raw latents to the mean and deviation that the backbone was trained on."""
         config = self.vae.config
-        if config.shift_factor is not None:
+        if shifted and config.shift_factor is not None:
             latents = latents - config.shift_factor
         if config.latents_mean is not None and config.latents_std is not None:
             mean = _per_channel(config.latents_mean, latents)

@@ -12,9 +12,10 @@ from torch import Tensor
 from yggdrasil.blocks.checks import check_count
 from yggdrasil.blocks.pictures import PictureSize, size_of_run
 from yggdrasil.blocks.processor.kinds import LatentMask
-from yggdrasil.core.kinds import Channels, Latents, Noise, TokenCount
+from yggdrasil.core.kinds import Channels, Latents, Many, Noise, TokenCount
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
+from yggdrasil.core.residuals import ControlPicture
 from yggdrasil.core.roles import AbstractLayout
 from yggdrasil.core.values import (
     BackboneSpec,
@@ -68,7 +69,12 @@ class FluxLayout(AbstractLayout):
 
     @op
     def shape(
-        self, conditioning: Conditioning, codec: CodecSpec, height: int, width: int
+        self,
+        conditioning: Conditioning,
+        codec: CodecSpec,
+        height: int,
+        width: int,
+        control: Many[ControlPicture] = (),
     ) -> LatentShape:
         """Gives the shape that the noise of a run must have before it is packed.
 
@@ -77,7 +83,10 @@ class FluxLayout(AbstractLayout):
             codec: Gives channels and scale.
             height: Of the picture, in pixels.
             width: Of the picture, in pixels.
+            control: Control pictures, the first of which says the size where there is any.
         """
+        if control:
+            height, width = control[0].size
         return LatentShapeValue(
             shape=(conditioning.batch, codec.channels, height // codec.scale, width // codec.scale),
             dtype=conditioning.dtype,

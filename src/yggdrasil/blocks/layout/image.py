@@ -8,9 +8,10 @@ from typing import Any
 from yggdrasil.blocks.checks import check_multiple
 from yggdrasil.blocks.pictures import PictureSize, are_latents, default_size, size_of_run
 from yggdrasil.core.errors import InputError
-from yggdrasil.core.kinds import Image, Latents, Noise, TokenCount
+from yggdrasil.core.kinds import Image, Latents, Many, Noise, TokenCount
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
+from yggdrasil.core.residuals import ControlPicture
 from yggdrasil.core.roles import AbstractLayout
 from yggdrasil.core.values import (
     BackboneSpec,
@@ -71,19 +72,21 @@ class ImageLayout(AbstractLayout):
         codec: CodecSpec,
         backbone: BackboneSpec,
         image: Image | None = None,
+        control: Many[ControlPicture] = (),
         height: int | None = None,
         width: int | None = None,
     ) -> LatentShape:
         """Gives the shape that the noise of a run must have.
 
-        The size is that of the picture; without one, ``height`` and ``width`` where both are
-        given; else what the backbone was trained at.
+        The size is that of the picture; without one that of the first control picture; without
+        any, ``height`` and ``width`` where both are given; else what the backbone was trained at.
 
         Args:
             conditioning: Gives batch, dtype and device.
             codec: Gives channels and scale.
             backbone: Gives the size where nothing else does.
             image: A preprocessed picture ``b c H W``, or latents.
+            control: Control pictures, made ready at ``height`` and ``width`` where these are given.
             height: Of the picture, in pixels.
             width: Of the picture, in pixels.
 
@@ -95,6 +98,8 @@ class ImageLayout(AbstractLayout):
         else:
             if image is not None:
                 height, width = image.shape[2:]
+            elif control:
+                height, width = control[0].size
             elif not height or not width:  # half a size is none, as in Diffusers
                 height, width = default_size(codec, backbone)
             rows, columns = height // codec.scale, width // codec.scale

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from diffusers.image_processor import VaeImageProcessor
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from yggdrasil.blocks.batching import repeat_to
-from yggdrasil.blocks.checks import check_count, check_multiple
+from yggdrasil.blocks.checks import check_choice, check_count, check_multiple
 from yggdrasil.blocks.pictures import PictureSize, are_latents, size_of_run
 from yggdrasil.blocks.processor.kinds import CropRegion, LatentMask
 from yggdrasil.blocks.processor.vae_image import preprocess, require_pil
@@ -23,6 +23,8 @@ from yggdrasil.core.roles import AbstractProcessor
 from yggdrasil.core.values import BackboneSpec, CodecSpec, LatentShape
 
 __all__ = ["InpaintMask"]
+
+_SIZES = ("model", "picture")
 
 
 @register_block("processor/inpaint_mask")
@@ -41,6 +43,8 @@ class InpaintMask(AbstractProcessor):
         backbone: BackboneSpec,
         height: int | None = None,
         width: int | None = None,
+        picture: Pictures | None = None,
+        size_of: Literal["model", "picture"] = "model",
     ) -> PictureSize:
         """Gives the size that inpainting works at.
 
@@ -54,11 +58,19 @@ class InpaintMask(AbstractProcessor):
             backbone: Gives the size it was trained at.
             height: In pixels, in the place of the backbone's.
             width: In pixels, in the place of the backbone's.
+            picture: That is to be painted in.
+            size_of: What says the size unless it is given: the ``model``, or the ``picture``, as
+                Diffusers has it with ControlNets.
 
         Raises:
             InputError: Nothing tells the size.
         """
         del mask_image
+        check_choice("size_of", size_of, _SIZES)
+        if size_of == "picture" and picture is not None:
+            processor = VaeImageProcessor(vae_scale_factor=codec.scale)
+            first = picture[0] if isinstance(picture, list) else picture
+            return PictureSize(*processor.get_default_height_width(first, height, width))
         return size_of_run(codec, backbone, height, width)
 
     @op

@@ -23,7 +23,7 @@ from yggdrasil.hub.checkpoint import CheckpointLibrary
 from yggdrasil.hub.library import FolderLibrary, Library, OverlaidLibrary
 from yggdrasil.hub.named_code import find_named_code
 from yggdrasil.hub.references import ModelReference
-from yggdrasil.hub.reopening import open_reference
+from yggdrasil.hub.reopening import lone_folder, open_reference
 from yggdrasil.hub.sources import FreshSource
 from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.workflows.schema import ComponentOrigin, Workflow
@@ -184,6 +184,9 @@ class _Models:
 
     def place(self, name: str) -> str:
         """Opens the model that a node names, and names it so that nothing is fetched unasked."""
+        lone = lone_folder(name, base=self._base)
+        if lone is not None:
+            return lone
         library = self.open(ModelReference(name=name))
         if self._allow or not isinstance(library, FolderLibrary):
             return library.describe()

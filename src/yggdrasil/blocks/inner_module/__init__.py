@@ -1,0 +1,1 @@
+"""Inner modules: networks that run inside the loop and add to the backbone."""

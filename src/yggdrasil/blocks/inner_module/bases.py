@@ -1,0 +1,72 @@
+"""Telling which model an inner module was made for by its widths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from yggdrasil.core.errors import InputError
+from yggdrasil.core.values import BackboneSpecValue
+
+__all__ = ["check_text_width", "check_widths"]
+
+_BASES: Mapping[int, str] = {
+    768: "Stable Diffusion 1.x",
+    1024: "Stable Diffusion 2.x",
+    1280: "the refiner of Stable Diffusion XL",
+    2048: "Stable Diffusion XL",
+    4096: "Stable Diffusion 3 or FLUX.1",
+}
+"""Families by the width of the text states that their models read; from their configurations."""
+
+
+def check_text_width(module: str, own: int | None, backbone: BackboneSpecValue) -> None:
+    """Refuses a module that reads text states of another width than the backbone.
+
+    Args:
+        module: What it is, for the message.
+        own: The width that it reads; None where it reads none.
+        backbone: What it says of itself.
+
+    Raises:
+        InputError: The widths differ.
+    """
+    wanted = backbone.text_width
+    if own is None or wanted is None or own == wanted:
+        return
+    raise InputError(
+        f"The {module} reads text states {own} wide and the backbone {wanted}: it was made for "
+        f"another base{_told(own, wanted)}. Take one that was trained for this model."
+    )
+
+
+def check_widths(module: str, own: tuple[int, ...], backbone: BackboneSpecValue) -> None:
+    """Refuses a module whose blocks have other channels than the backbone's.
+
+    Args:
+        module: What it is, for the message.
+        own: Its channels, as ``BackboneSpecValue.widths``.
+        backbone: What it says of itself.
+
+    Raises:
+        InputError: They differ.
+    """
+    if backbone.widths and own != backbone.widths:
+        raise InputError(
+            f"The {module} has blocks of {_listed(own)} channels and the backbone of "
+            f"{_listed(backbone.widths)}: it was made for another base. Take one that was trained "
+            "for this model."
+        )
+
+
+def _told(own: int, wanted: int) -> str:
+    """Says which bases the widths look like, where they are known."""
+    looks = [
+        f"the {what} looks like one for {_BASES[width]}"
+        for what, width in (("module", own), ("backbone", wanted))
+        if width in _BASES
+    ]
+    return f" ({', '.join(looks)})" if looks else ""
+
+
+def _listed(widths: tuple[int, ...]) -> str:
+    return ", ".join(map(str, widths))

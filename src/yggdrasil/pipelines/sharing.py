@@ -1,0 +1,139 @@
+"""Arguments that several nodes read: a list has one item for each."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from yggdrasil.core.errors import InputError, MissingInputError
+from yggdrasil.core.flatten import FlatNode
+from yggdrasil.core.wiring import FromInput, Vertex, Wiring
+
+__all__ = ["call_names", "share_out"]
+
+_PICTURES = "pictures"
+
+
+def call_names(wiring: Wiring, stage: str = "") -> set[str]:
+    """Gives the arguments that nodes bring with them, whatever the task of a call.
+
+    Args:
+        wiring: Of the graph.
+        stage: The stage that is called; the whole graph unless given.
+    """
+    return {name for node in _nodes(wiring)[stage] for name in _brought(node)}
+
+
+def share_out(wiring: Wiring, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives each of several nodes that read one argument its own item of a list.
+
+    Args:
+        wiring: Of the graph.
+        inputs: The inputs of the graph; a list has an item for each node, in their order, and
+            pictures may be a list of such lists, one for each prompt. What is no list is for all.
+
+    Returns:
+        The inputs, with items by the ports that they are for.
+
+    Raises:
+        MissingInputError: What a node must be given is not there.
+        InputError: A list has not as many items as there are nodes.
+    """
+    shared = dict(inputs)
+    for stage, nodes in _nodes(wiring).items():
+        prefix = f"{stage}." if stage else ""
+        readers: dict[str, list[FlatNode]] = defaultdict(list)
+        for node in sorted(nodes, key=lambda each: each.rank):
+            for name, needed in _brought(node).items():
+                readers[name].append(node)
+                given = f"{prefix}{name}" in inputs or _is_given(wiring, node, name, inputs)
+                if needed and not given:
+                    raise MissingInputError(_missing(node, name))
+        for name, several in readers.items():
+            key = f"{prefix}{name}"
+            if key in shared:
+                items = _items(name, shared[key], several)
+                if items is not None:
+                    del shared[key]
+                    for node, item in zip(several, items, strict=True):
+                        shared.update(_ports(node, name, item))
+    return shared
+
+
+def _nodes(wiring: Wiring) -> dict[str, list[FlatNode]]:
+    """Gives the nodes that bring arguments, by the stage that holds them."""
+    found: dict[str, list[FlatNode]] = defaultdict(list)
+    for node in wiring.nodes.values():
+        if _brought(node) and node.auto_connect:
+            found[node.scope].append(node)
+    return found
+
+
+def _brought(node: FlatNode) -> Mapping[str, bool]:
+    """Gives the arguments that a node brings, those of its block's base classes first."""
+    return _brought_by(type(node.block))
+
+
+@functools.cache
+def _brought_by(cls: type) -> Mapping[str, bool]:
+    found: dict[str, bool] = {}
+    for base in reversed(cls.__mro__):
+        found.update(vars(base).get("call_inputs", {}))
+    return found
+
+
+def _items(name: str, value: Any, nodes: list[FlatNode]) -> list[Any] | None:
+    """Gives a node's item each; None where the value is for all of them as it is."""
+    if len(nodes) == 1:
+        return None  # which may read a list itself: pictures for a batch
+    if not isinstance(value, list | tuple):
+        if not _reads_pictures(nodes[0], name):
+            return None
+        raise InputError(
+            f"{name} is {type(value).__name__}, and {len(nodes)} nodes read it: give a list, an "
+            f"item each for {', '.join(node.path for node in nodes)}."
+        )
+    items = list(value)
+    if items and all(isinstance(each, list | tuple) for each in items):  # by prompts, then by nodes
+        items = [list(each) for each in zip(*items, strict=False)]
+    if len(items) != len(nodes):
+        raise InputError(
+            f"{name} has {len(items)} items for {len(nodes)} nodes: give one each for "
+            f"{', '.join(node.path for node in nodes)}, in this order."
+        )
+    return items
+
+
+def _reads_pictures(node: FlatNode, name: str) -> bool:
+    ports = [spec.inputs[name] for spec in node.ops.values() if name in spec.inputs]
+    return any(kind.name == _PICTURES for port in ports for kind in port.kinds)
+
+
+def _ports(node: FlatNode, name: str, item: Any) -> dict[str, Any]:
+    return {
+        f"{node.path}.{op}.{name}": item for op, spec in node.ops.items() if name in spec.inputs
+    }
+
+
+def _is_given(wiring: Wiring, node: FlatNode, name: str, inputs: Mapping[str, Any]) -> bool:
+    """Says whether a node has an input by its own name, by an edge, or as a default."""
+    if not inputs.keys().isdisjoint({f"{node.path}.{name}", *_ports(node, name, None)}):
+        return True
+    candidates = (wiring.inputs[Vertex(node.path, op)].get(name) for op in node.ops)
+    return any(
+        not isinstance(source, FromInput) or source.name in inputs
+        for each in candidates
+        if each is not None
+        for choice in each.choices
+        for source in choice
+    )
+
+
+def _missing(node: FlatNode, name: str) -> str:
+    return (
+        f"Node {node.path!r} ({node.block.type_name}) is given no {name!r}: give {name}=..., where "
+        f"several nodes read it a list with one for each, or take the node away with "
+        f"graph.remove_node({node.path!r})."
+    )
