@@ -20,7 +20,6 @@ from yggdrasil.core.values import BackboneSpecValue, ConditioningValue
 
 __all__ = ["FluxTransformerBackbone"]
 
-_PATCH = 2
 _GUIDANCE_WIDTH = 256
 _SCHEDULE = 1000
 _CONTEXTS = {"positive": "cond", "negative": "uncond"}
@@ -39,12 +38,17 @@ class FluxTransformerBackbone(AbstractBackbone):
 
     Source:
         Black Forest Labs 2024, FLUX.1; Diffusers' ``FluxTransformer2DModel``.
+
+    Attributes:
+        patch: Latent pixels to a token, along one axis.
     """
 
     joins_branches: bool = False
     channel_axis: ClassVar[int] = -1
 
-    transformer = Component(FluxTransformer2DModel)
+    patch: ClassVar[int] = 2
+
+    transformer = Component[Any](FluxTransformer2DModel)
 
     def __init__(self, sample_size: int = 128) -> None:
         check_count("sample_size", sample_size)
@@ -52,12 +56,12 @@ class FluxTransformerBackbone(AbstractBackbone):
 
     def describe_input(self) -> BackboneSpecValue:
         """Gives channels of latents that are not packed, size, and whether guidance is embedded."""
-        config = with_defaults(FluxTransformer2DModel, self.component_config("transformer"))
+        config = self._config_of_model()
         return BackboneSpecValue(
-            in_channels=config["in_channels"] // _PATCH**2,
+            in_channels=config["in_channels"] // self.patch**2,
             sample_size=(self.sample_size, self.sample_size),
             guidance_embedding=_GUIDANCE_WIDTH if config["guidance_embeds"] else None,
-            patch=_PATCH,
+            patch=self.patch,
             text_width=config["joint_attention_dim"],
         )
 
@@ -112,7 +116,7 @@ class FluxTransformerBackbone(AbstractBackbone):
             op: The op that will be run.
             known: Values of its inputs that are known.
         """
-        config = with_defaults(FluxTransformer2DModel, self.component_config("transformer"))
+        config = self._config_of_model()
         if op == "predict" and config["in_channels"] == (
             config["out_channels"] or config["in_channels"]
         ):
@@ -125,6 +129,11 @@ class FluxTransformerBackbone(AbstractBackbone):
             _CONTEXTS.get(branch, branch)
         )
         return context
+
+    def _config_of_model(self) -> Mapping[str, Any]:
+        """Gives the configuration, complete."""
+        cls = self.slots()["transformer"].cls
+        return with_defaults(cls, self.component_config("transformer"))
 
 
 def _wrong_channels(seen: int, wanted: int) -> str:

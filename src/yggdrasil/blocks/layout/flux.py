@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from yggdrasil.blocks.checks import check_count
+from yggdrasil.blocks.checks import check_count, check_range
 from yggdrasil.blocks.pictures import PictureSize, size_of_run
-from yggdrasil.blocks.processor.kinds import LatentMask
+from yggdrasil.blocks.processor.kinds import LatentMask, LatentSet, PictureSet
 from yggdrasil.core.kinds import Channels, Latents, Noise, TokenCount
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
@@ -37,14 +37,34 @@ class FluxLayout(AbstractLayout):
 
     Args:
         side: Of a square, in latent pixels.
+        axes: How many numbers say where a token is: picture, row, column, and what may follow.
+        text_axis: Which of them counts the tokens of the text; None has all at the origin.
+        apart: How far a picture is from the next along the first of them.
+        rounded: Whether positions are rounded to the dtype of the latents.
 
     Source:
-        ``FluxPipeline`` of Diffusers: ``_pack_latents`` and ``_prepare_latent_image_ids``.
+        ``FluxPipeline`` of Diffusers: ``_pack_latents`` and ``_prepare_latent_image_ids``;
+        ``Flux2Pipeline``: ``_prepare_text_ids`` and ``_prepare_image_ids``.
     """
 
-    def __init__(self, side: int = 2) -> None:
+    def __init__(
+        self,
+        side: int = 2,
+        axes: int = 3,
+        text_axis: int | None = None,
+        apart: int = 1,
+        rounded: bool = True,  # noqa: FBT001, FBT002 - configuration, given by name
+    ) -> None:
         check_count("side", side)
+        check_count("axes", axes, least=3)
+        check_count("apart", apart)
+        if text_axis is not None:
+            check_range("text_axis", text_axis, 0, axes - 1)
         self.side = side
+        self.axes = axes
+        self.text_axis = text_axis
+        self.apart = apart
+        self.rounded = bool(rounded)
 
     @op
     def size(
@@ -54,6 +74,7 @@ class FluxLayout(AbstractLayout):
         height: int | None = None,
         width: int | None = None,
         max_area: int | None = None,
+        references: PictureSet | None = None,
     ) -> PictureSize:
         """Gives the size that a run works at: whole squares.
 
@@ -63,7 +84,10 @@ class FluxLayout(AbstractLayout):
             height: In pixels, in the place of the backbone's.
             width: In pixels, in the place of the backbone's.
             max_area: How many pixels the picture is to have; height and width then say its shape.
+            references: Pictures that the model reads, of which the first gives what is not given.
         """
+        if references:
+            height, width = height or references[0].shape[2], width or references[0].shape[3]
         return self._whole(codec.scale, *size_of_run(codec, backbone, height, width), max_area)
 
     @op
@@ -116,27 +140,35 @@ class FluxLayout(AbstractLayout):
 
     @op
     def positions(
-        self, shape: LatentShape, conditioning: Conditioning, reference: Latents | None = None
+        self,
+        shape: LatentShape,
+        conditioning: Conditioning,
+        reference: Latents | None = None,
+        references: LatentSet | None = None,
     ) -> Extras:
-        """Gives where tokens are: those of the text at the origin, of the picture on a grid.
+        """Gives where tokens are: those of the text in a line or at the origin, of pictures on grids.
 
         Args:
             shape: Of the latents before they are packed.
             conditioning: With the states of the text.
             reference: Latents ``b c h w`` of a picture that the model reads too; its tokens come
                 after the others, on a grid of its own.
+            references: The same of several pictures, each ``1 c h w``, for every sample.
         """
-        text = conditioning.tensors["encoder_hidden_states"].shape[1]
-        grids = [self._grid(0, shape.shape)]
-        tensors = {}
-        if reference is not None:
-            grids.append(self._grid(1, reference.shape))
-            tensors["reference"] = self._packed(reference)
+        text = torch.zeros(conditioning.tensors["encoder_hidden_states"].shape[1], self.axes)
+        if self.text_axis is not None:
+            text[:, self.text_axis] = torch.arange(len(text))
+        others = [*([] if reference is None else [reference]), *(references or ())]
+        shapes = [shape.shape, *(each.shape for each in others)]
+        grids = [self._grid(number * self.apart, each) for number, each in enumerate(shapes)]
+        dtype = shape.dtype if self.rounded else torch.float32
         return ExtrasValue(
-            tensors=tensors,
+            tensors={"reference": torch.cat([self._packed(each) for each in others], dim=1)}
+            if others
+            else {},
             shared={
-                "txt_ids": torch.zeros(text, 3).to(shape.device, shape.dtype),
-                "img_ids": torch.cat(grids).to(shape.device, shape.dtype),
+                "txt_ids": text.to(shape.device, dtype),
+                "img_ids": torch.cat(grids).to(shape.device, dtype),
             },
         )
 
@@ -272,10 +304,10 @@ class FluxLayout(AbstractLayout):
         return squares.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, -1)
 
     def _grid(self, number: int, shape: tuple[int, ...]) -> Tensor:
-        """Gives picture, row and column of each token, ``tokens 3``."""
+        """Gives picture, row and column of each token, ``tokens axes``."""
         rows, columns = shape[-2] // self.side, shape[-1] // self.side
-        ids = torch.zeros(rows, columns, 3)
+        ids = torch.zeros(rows, columns, self.axes)
         ids[..., 0] = number
         ids[..., 1] += torch.arange(rows)[:, None]
         ids[..., 2] += torch.arange(columns)[None, :]
-        return ids.reshape(rows * columns, 3)
+        return ids.reshape(rows * columns, self.axes)
