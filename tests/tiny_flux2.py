@@ -158,6 +158,4 @@ def _mistral(vocab_size: int, layers: int) -> Mistral3ForConditionalGeneration:
 
 
 def _qwen(vocab_size: int, layers: int) -> Qwen3ForCausalLM:
-    return Qwen3ForCausalLM(
-        Qwen3Config(vocab_size=vocab_size, num_hidden_layers=layers, **_SIZES)
-    )
+    return Qwen3ForCausalLM(Qwen3Config(vocab_size=vocab_size, num_hidden_layers=layers, **_SIZES))

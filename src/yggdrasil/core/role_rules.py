@@ -143,7 +143,16 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("layout.tokens.shape", ("self.shape",)),
     Rule("layout.positions.shape", ("self.shape",), mode="denoise"),
     Rule("layout.positions.shape", ("self.match",), mode="corrupt"),
-    Rule("layout.positions.conditioning", ("conditioner.adopt", "conditioner.encode")),
+    Rule(
+        "layout.positions.conditioning",
+        ("guidance.branches", "conditioner.adopt", "conditioner.encode"),
+        mode="denoise",
+    ),
+    Rule(
+        "layout.positions.conditioning",
+        ("conditioner.adopt", "conditioner.encode"),
+        mode="corrupt",
+    ),
     Rule("layout.pack_noise.noise", ("$start_noise", "source.sample")),
     Rule("layout.pack_start.noise", ("$start_noise",)),
     Rule("layout.pack.latents", ("codec.sample",)),

@@ -79,7 +79,7 @@ class FluxTransformerBackbone(AbstractBackbone):
             sample: ``b tokens c``, further channels included.
             timestep: Scalar or ``b``.
             conditioning: With ``encoder_hidden_states`` (``b tokens width``) and
-                ``pooled_projections`` (``b width``); ``txt_ids`` and ``img_ids`` (``tokens 3``)
+                ``pooled_projections`` (``b width``), where it reads one; ``txt_ids`` and ``img_ids`` (``tokens 3``)
                 shared; ``reference`` (``b tokens c``) where it reads another picture too.
             residuals: None are taken yet.
             model_arguments: Such as ``joint_attention_kwargs``.
@@ -100,11 +100,14 @@ class FluxTransformerBackbone(AbstractBackbone):
         tokens = sample.shape[1]
         if reference is not None:
             sample = torch.cat([sample, reference], dim=1)
+        shared = dict(conditioning.shared)
+        if "txt_ids" in shared:  # which are as many as the longest text of all branches needs
+            shared["txt_ids"] = shared["txt_ids"][: named["encoder_hidden_states"].shape[1]]
         share = timestep.expand(len(sample)).to(sample.dtype) / _SCHEDULE
         prediction: Tensor = transformer(
             hidden_states=sample,
             timestep=share,
-            **{**named, **conditioning.shared, **model_arguments},
+            **{**named, **shared, **model_arguments},
             return_dict=False,
         )[0]
         return prediction if reference is None else prediction[:, :tokens]

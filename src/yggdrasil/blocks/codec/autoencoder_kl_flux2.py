@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from yggdrasil.blocks.codec.autoencoder_kl import AutoencoderKLCodec
 from yggdrasil.blocks.configuration import with_defaults
 from yggdrasil.core.component import Component
+from yggdrasil.core.kinds import Latents
+from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.values import CodecSpecValue
 
@@ -41,6 +43,18 @@ class AutoencoderKLFlux2Codec(AutoencoderKLCodec):
             channels=config["latent_channels"] * math.prod(config["patch_size"]),
             scale=2 ** (len(config["block_out_channels"]) - 1) * side,
         )
+
+    @op
+    def raw(self, latents: Latents) -> Latents:
+        """Gives latents in the form of the encoder's.
+
+        Args:
+            latents: ``b 4c h/2 w/2``, as the backbone gives them.
+
+        Returns:
+            ``b c h w``.
+        """
+        return self.unscaled(latents, shifted=True)
 
     def scaled(self, raw: Tensor) -> Tensor:
         """Brings the encoder's latents to the form, the mean and the deviation of training.

@@ -18,6 +18,8 @@ from yggdrasil.core.registry import register_block
 from yggdrasil.core.roles import AbstractLayout
 from yggdrasil.core.values import (
     BackboneSpec,
+    BranchedConditioning,
+    BranchedConditioningValue,
     CodecSpec,
     Conditioning,
     Extras,
@@ -142,7 +144,7 @@ class FluxLayout(AbstractLayout):
     def positions(
         self,
         shape: LatentShape,
-        conditioning: Conditioning,
+        conditioning: Conditioning | BranchedConditioning,
         reference: Latents | None = None,
         references: LatentSet | None = None,
     ) -> Extras:
@@ -150,12 +152,15 @@ class FluxLayout(AbstractLayout):
 
         Args:
             shape: Of the latents before they are packed.
-            conditioning: With the states of the text.
+            conditioning: With the states of the text; the longest of several branches counts.
             reference: Latents ``b c h w`` of a picture that the model reads too; its tokens come
                 after the others, on a grid of its own.
             references: The same of several pictures, each ``1 c h w``, for every sample.
         """
-        text = torch.zeros(conditioning.tensors["encoder_hidden_states"].shape[1], self.axes)
+        branched = isinstance(conditioning, BranchedConditioningValue)
+        texts = conditioning.parts if branched else (conditioning,)
+        longest = max(each.tensors["encoder_hidden_states"].shape[1] for each in texts)
+        text = torch.zeros(longest, self.axes)
         if self.text_axis is not None:
             text[:, self.text_axis] = torch.arange(len(text))
         others = [*([] if reference is None else [reference]), *(references or ())]

@@ -69,7 +69,9 @@ class ReferencePictures(AbstractProcessor):
         """Gives the middle of a picture, whole tokens wide and high."""
         image = require_pil("image", picture, "a reference")
         width, height = image.size
-        if min(width, height) < self.least or max(width, height) > self.longest * min(width, height):
+        if min(width, height) < self.least or max(width, height) > self.longest * min(
+            width, height
+        ):
             raise InputError(
                 f"image is {width} pixels wide and {height} high: a picture to refer to has at "
                 f"least {self.least} on each side, and no side more than {self.longest} times as "
