@@ -98,7 +98,7 @@ def theirs():
 
 
 def difference(pipe, call, **changes):
-    """Gives the largest difference of the latents, undecoded and of the loop, and of the pictures."""
+    """Gives the largest difference of undecoded latents, of those of the loop, of pictures."""
     seen = []
 
     def remember(_, __, ___, values):

@@ -10,7 +10,8 @@ from yggdrasil.hub.weights import choose_weights, stem_of
 
 __all__ = ["component_files"]
 
-# A tokenizer's vocabulary and its template for chats are in files of their own; all others are small.
+# A tokenizer's vocabulary and its template for chats are in files of their own, which all others
+# are small enough to come with.
 _TEXTS = (".json", ".txt", ".model", ".jinja")
 
 

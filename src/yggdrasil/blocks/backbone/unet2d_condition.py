@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
@@ -58,7 +59,8 @@ class UNet2DConditionBackbone(AbstractBackbone):
         Args:
             sample: ``b c h w``, further channels included.
             timestep: Scalar or ``b``.
-            conditioning: With ``encoder_hidden_states``, ``b tokens width``.
+            conditioning: With ``encoder_hidden_states``, ``b tokens width``; and ``channels``,
+                ``b c h w``, joined to the sample, where branches read different ones.
             residuals: None are taken yet.
             model_arguments: Such as ``cross_attention_kwargs``.
 
@@ -69,12 +71,15 @@ class UNet2DConditionBackbone(AbstractBackbone):
             InputError: The sample has not the channels that the UNet reads.
         """
         unet = self.unet
+        named: dict[str, Any] = dict(conditioning.tensors)
+        further = named.pop("channels", None)
+        if further is not None:
+            sample = torch.cat([sample, further], dim=1)
         if sample.size(1) != unet.config.in_channels:
             raise InputError(_wrong_channels(sample.size(1), unet.config.in_channels))
         if residuals:
             raise InputError(f"{self.type_name} takes no residuals of inner modules.")
-        named: dict[str, Any] = dict(conditioning.tensors)
-        added = {name: named.pop(name) for name in conditioning.tensors if name not in _PARAMETERS}
+        added = {name: named.pop(name) for name in list(named) if name not in _PARAMETERS}
         if added:
             given = model_arguments.pop("added_cond_kwargs", None) or {}
             named["added_cond_kwargs"] = {**added, **given}

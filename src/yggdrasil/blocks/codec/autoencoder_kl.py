@@ -114,12 +114,18 @@ class AutoencoderKLCodec(AbstractCodec):
         return repeat_to(latents, wanted, "pictures").contiguous()
 
     @op
-    def mode(self, posterior: Posterior, batch: int | None = None) -> Latents:
-        """Gives the likeliest latents, without a draw, scaled as the backbone expects them.
+    def mode(
+        self,
+        posterior: Posterior,
+        batch: int | None = None,
+        scaled: bool = True,  # noqa: FBT001, FBT002 - a port
+    ) -> Latents:
+        """Gives the likeliest latents, without a draw.
 
         Args:
             posterior: Of the pictures.
             batch: How many latents are wanted, a multiple of the pictures; None for one each.
+            scaled: Scale them as the backbone expects its own; else they are the encoder's.
 
         Returns:
             ``b c h w``.
@@ -128,7 +134,7 @@ class AutoencoderKLCodec(AbstractCodec):
             InputError: The batch is no multiple of the pictures.
         """
         latents = posterior.mode()
-        if not posterior.certain:
+        if scaled and not posterior.certain:
             latents = self.scaled(latents)
         wanted = posterior.batch if batch is None else batch
         return concatenate_to(latents, wanted, "pictures")
@@ -207,7 +213,9 @@ class AutoencoderKLCodec(AbstractCodec):
             raw = raw + _per_channel(config.latents_mean, raw)
         else:
             raw = latents / config.scaling_factor
-        return raw + config.shift_factor if shifted and config.shift_factor is not None else raw
+        if shifted and config.shift_factor is not None:
+            raw = raw + config.shift_factor
+        return raw
 
     def given(self, latents: Tensor) -> Tensor:
         """Takes latents that a caller gives in the place of a picture: these are scaled already.

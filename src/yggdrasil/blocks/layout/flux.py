@@ -157,8 +157,11 @@ class FluxLayout(AbstractLayout):
                 after the others, on a grid of its own.
             references: The same of several pictures, each ``1 c h w``, for every sample.
         """
-        branched = isinstance(conditioning, BranchedConditioningValue)
-        texts = conditioning.parts if branched else (conditioning,)
+        texts = (
+            conditioning.parts
+            if isinstance(conditioning, BranchedConditioningValue)
+            else (conditioning,)
+        )
         longest = max(each.tensors["encoder_hidden_states"].shape[1] for each in texts)
         text = torch.zeros(longest, self.axes)
         if self.text_axis is not None:
