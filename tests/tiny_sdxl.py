@@ -18,7 +18,8 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 from tests.tiny_models import randomize, tiny_clip_text, tiny_clip_tokenizer, tiny_vae
 
 KINDS = ("sdxl", "sdxl_inpaint", "sdxl_edit", "sdxl_refiner")
-"""The base; nine and eight channels; one text encoder, reading how beautiful the picture is to be."""
+"""The base; nine and eight channels; one text encoder, reading how beautiful the picture is to
+be."""
 
 _CLASSES = {
     "sdxl": StableDiffusionXLPipeline,

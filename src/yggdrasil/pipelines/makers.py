@@ -184,7 +184,8 @@ class PipelineMakers(ABC):
         template, task = template_for(name, f"the object {name}")
         graph, _ = resolve_template(template)
         # What a constructor is told it keeps, though not everything of it in the configuration.
-        told = {key: vars(pipe).get(key) for key in constructor_defaults(type(pipe))}
+        of_class: type = type(pipe)
+        told = {key: vars(pipe).get(key) for key in constructor_defaults(of_class)}
         settings = {key: value for key, value in told.items() if isinstance(value, bool)}
         library = ObjectLibrary(dict(pipe.components), name, {**settings, **pipe.config})
         given = sort_options(options, cls.__init__)

@@ -79,8 +79,9 @@ class FluxTransformerBackbone(AbstractBackbone):
             sample: ``b tokens c``, further channels included.
             timestep: Scalar or ``b``.
             conditioning: With ``encoder_hidden_states`` (``b tokens width``) and
-                ``pooled_projections`` (``b width``), where it reads one; ``txt_ids`` and ``img_ids`` (``tokens 3``)
-                shared; ``reference`` (``b tokens c``) where it reads another picture too.
+                ``pooled_projections`` (``b width``) where it reads one; ``txt_ids`` and ``img_ids``
+                (``tokens axes``) shared; ``reference`` (``b tokens c``) where it reads another
+                picture too.
             residuals: None are taken yet.
             model_arguments: Such as ``joint_attention_kwargs``.
 

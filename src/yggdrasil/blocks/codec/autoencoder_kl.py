@@ -209,7 +209,8 @@ class AutoencoderKLCodec(AbstractCodec):
         """
         config = self.vae.config
         if config.latents_mean is not None and config.latents_std is not None:
-            raw = latents * _per_channel(config.latents_std, latents) / config.scaling_factor
+            raw: Tensor = latents * _per_channel(config.latents_std, latents)
+            raw = raw / config.scaling_factor
             raw = raw + _per_channel(config.latents_mean, raw)
         else:
             raw = latents / config.scaling_factor

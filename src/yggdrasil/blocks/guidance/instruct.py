@@ -33,9 +33,8 @@ UNSEEN = "negative"
 class InstructGuidance(AbstractGuidance):
     """Classifier-free guidance of two kinds: towards the picture, and from it to what is asked.
 
-    Each step evaluates three branches: prompt and picture, the picture alone, neither of them. What
-    the picture is to a branch, the extras say that the backbone reads; ``conditioner/edited_picture``
-    gives them.
+    Each step evaluates three branches: prompt and picture, the picture alone, neither of them. How
+    a branch sees the picture is said by extras, those of ``conditioner/edited_picture``.
 
     Source:
         Brooks et al. 2022 (arXiv:2211.09800), equation 3; the order of the branches:

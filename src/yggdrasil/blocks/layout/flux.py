@@ -148,7 +148,7 @@ class FluxLayout(AbstractLayout):
         reference: Latents | None = None,
         references: LatentSet | None = None,
     ) -> Extras:
-        """Gives where tokens are: those of the text in a line or at the origin, of pictures on grids.
+        """Gives where tokens are: of the text in a line or at the origin, of pictures on grids.
 
         Args:
             shape: Of the latents before they are packed.
