@@ -67,6 +67,7 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("reference_codec.mode.posterior", ("self.encode",)),
     Rule("reference_codec.mode.batch", ("layout.batch",)),
     Rule("layout.positions.reference", ("reference_codec.mode",)),
+    Rule("layout.positions.begun", ("codec.sample",)),
     Rule("processor/reference_pictures.preprocess.pictures", ("$reference_image",)),
     Rule("processor/reference_pictures.preprocess.codec", ("codec.spec",)),
     Rule("processor/reference_pictures.preprocess.backbone", ("backbone.spec",)),
@@ -114,7 +115,6 @@ ROLE_RULES: tuple[Rule, ...] = (
     # stochastic solver goes on with the numbers after that draw.
     Rule("processor/inpaint_blend.blend.channels", ("processor/inpaint_channels.join",)),
     Rule("processor/inpaint_blend.blend.backbone", ("backbone.spec",)),
-    Rule("processor/inpaint_blend.blend.codec", ("codec.spec",)),
     Rule("processor/fill_channels.join.mask", ("processor/inpaint_mask.preprocess",)),
     Rule("processor/fill_channels.join.masked_latents", ("masked_codec.sample",)),
     Rule("processor/fill_channels.join.codec", ("codec.spec",)),

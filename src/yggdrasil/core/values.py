@@ -293,6 +293,7 @@ class BackboneSpecValue:
         largest: Height and width that it can take at most, in latent pixels; None for no limit.
         text_width: Width of the text states that it reads; None where it does not say.
         layers: How many layers it has that can be skipped; None where it skips none.
+        reads_mask: Whether a mask is among the further channels that it reads.
     """
 
     in_channels: int
@@ -302,6 +303,7 @@ class BackboneSpecValue:
     largest: tuple[int, int] | None = None
     text_width: int | None = None
     layers: int | None = None
+    reads_mask: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,6 +63,9 @@ class FluxTransformerBackbone(AbstractBackbone):
             guidance_embedding=_GUIDANCE_WIDTH if config["guidance_embeds"] else None,
             patch=self.patch,
             text_width=config["joint_attention_dim"],
+            # Further channels as many as latents have are a picture; what is more is its mask.
+            reads_mask=config["in_channels"]
+            > 2 * (config["out_channels"] or config["in_channels"]),
         )
 
     def evaluate(

@@ -40,6 +40,8 @@ class SD3TransformerBackbone(AbstractBackbone):
             largest=most and (most * patch, most * patch),
             text_width=config["joint_attention_dim"],
             layers=config["num_layers"],
+            # Further channels as many as latents have are a picture; what is more is its mask.
+            reads_mask=config["in_channels"] > 2 * config["out_channels"],
         )
 
     def evaluate(

@@ -44,6 +44,8 @@ class UNet2DConditionBackbone(AbstractBackbone):
             # One number stands for a square.
             sample_size=(size, size) if isinstance(size, int) else size and (size[0], size[1]),
             guidance_embedding=config["time_cond_proj_dim"],
+            # Further channels as many as latents have are a picture; what is more is its mask.
+            reads_mask=config["in_channels"] > 2 * config["out_channels"],
         )
 
     def evaluate(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -79,6 +79,7 @@ class AutoencoderKLCodec(AbstractCodec):
         generator: Generator | None = None,
         batch: int | None = None,
         duplicate: Literal["posterior", "latents"] = "posterior",
+        likeliest: bool = False,  # noqa: FBT001, FBT002 - a port
     ) -> Latents:
         """Draws latents and scales them as the backbone expects them.
 
@@ -90,6 +91,7 @@ class AutoencoderKLCodec(AbstractCodec):
                 sample. ``posterior``: every sample has a draw of its own (image to image).
                 ``latents``: each picture is drawn once, with the first generators (inpainting).
                 A single generator always draws once for each picture.
+            likeliest: Draw nothing and take the likeliest latents.
 
         Returns:
             ``b c h w``.
@@ -105,7 +107,7 @@ class AutoencoderKLCodec(AbstractCodec):
                 posterior = posterior.repeat(wanted)
             else:
                 generators = generators[: posterior.batch]
-        latents = posterior.draw(generators)
+        latents = posterior.mode() if likeliest else posterior.draw(generators)
         if not posterior.certain:
             latents = self.scaled(latents)
         if duplicate == "posterior":
@@ -182,6 +184,16 @@ class AutoencoderKLCodec(AbstractCodec):
         raw = self.unscaled(latents.to(device=vae.device, dtype=vae.dtype), shifted=shifted)
         image: Tensor = vae.decode(raw, return_dict=False)[0]
         return image
+
+    def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
+        """Says that no generator is read where nothing is drawn.
+
+        Args:
+            op: The op that will be run.
+            known: Values of its inputs that are known.
+        """
+        draws = op != "sample" or not known.get("likeliest")
+        return frozenset() if draws else frozenset({"generator"})
 
     def scaled(self, raw: Tensor) -> Tensor:
         """Brings the encoder's latents to the mean and deviation that the backbone was trained on.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -147,6 +147,8 @@ class FluxLayout(AbstractLayout):
         conditioning: Conditioning | BranchedConditioning,
         reference: Latents | None = None,
         references: LatentSet | None = None,
+        begun: Latents | None = None,
+        reads_begun: bool = False,  # noqa: FBT001, FBT002 - a port
     ) -> Extras:
         """Gives where tokens are: of the text in a line or at the origin, of pictures on grids.
 
@@ -156,6 +158,9 @@ class FluxLayout(AbstractLayout):
             reference: Latents ``b c h w`` of a picture that the model reads too; its tokens come
                 after the others, on a grid of its own.
             references: The same of several pictures, each ``1 c h w``, for every sample.
+            begun: The same of the picture that the run begins with.
+            reads_begun: Whether the model reads that one, before ``references``, where it is given
+                no other as ``reference``.
         """
         texts = (
             conditioning.parts
@@ -166,14 +171,13 @@ class FluxLayout(AbstractLayout):
         text = torch.zeros(longest, self.axes)
         if self.text_axis is not None:
             text[:, self.text_axis] = torch.arange(len(text))
-        others = [*([] if reference is None else [reference]), *(references or ())]
+        own = begun if reference is None and reads_begun else reference
+        others = [*([] if own is None else [own]), *(references or ())]
         shapes = [shape.shape, *(each.shape for each in others)]
         grids = [self._grid(number * self.apart, each) for number, each in enumerate(shapes)]
         dtype = shape.dtype if self.rounded else torch.float32
         return ExtrasValue(
-            tensors={"reference": torch.cat([self._packed(each) for each in others], dim=1)}
-            if others
-            else {},
+            tensors={"reference": self._in_line(others)} if others else {},
             shared={
                 "txt_ids": text.to(shape.device, dtype),
                 "img_ids": torch.cat(grids).to(shape.device, dtype),
@@ -269,6 +273,16 @@ class FluxLayout(AbstractLayout):
         squares = latents.reshape(len(latents), rows, columns, -1, self.side, self.side)
         return squares.permute(0, 3, 1, 4, 2, 5).reshape(len(latents), -1, height, width)
 
+    def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
+        """Says that the picture which a run begins with is not read unless that is asked for.
+
+        Args:
+            op: The op that will be run.
+            known: Values of its inputs that are known.
+        """
+        reads = op != "positions" or known.get("reads_begun")
+        return frozenset() if reads else frozenset({"begun"})
+
     def check_inputs(self, op: str, known: Mapping[str, Any]) -> None:
         """Refuses sizes that are none, and warns of those that will be made smaller.
 
@@ -310,6 +324,12 @@ class FluxLayout(AbstractLayout):
         rows, columns = height // self.side, width // self.side
         squares = tensor.reshape(batch, channels, rows, self.side, columns, self.side)
         return squares.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, -1)
+
+    def _in_line(self, pictures: Sequence[Tensor]) -> Tensor:
+        """Packs several pictures, one behind the other; each for one sample or for all."""
+        batch = max(map(len, pictures))
+        packed = [self._packed(each) for each in pictures]
+        return torch.cat([each.expand(batch, -1, -1) for each in packed], dim=1)
 
     def _grid(self, number: int, shape: tuple[int, ...]) -> Tensor:
         """Gives picture, row and column of each token, ``tokens axes``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from diffusers.image_processor import VaeImageProcessor
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from yggdrasil.blocks.batching import repeat_to
-from yggdrasil.blocks.checks import check_count, check_multiple
+from yggdrasil.blocks.checks import check_choice, check_count, check_multiple
 from yggdrasil.blocks.pictures import PictureSize, are_latents, size_of_run
 from yggdrasil.blocks.processor.kinds import CropRegion, LatentMask
 from yggdrasil.blocks.processor.vae_image import preprocess, require_pil
@@ -29,9 +29,17 @@ __all__ = ["InpaintMask"]
 class InpaintMask(AbstractProcessor):
     """Everything that inpainting does with its mask before the loop.
 
+    Args:
+        interpolation: How it is made as small as latents: ``nearest``, or ``bilinear``, which
+            leaves an edge between what is painted and what is kept.
+
     Source:
         Diffusers' ``StableDiffusionInpaintPipeline`` and ``VaeImageProcessor``.
     """
+
+    def __init__(self, interpolation: Literal["nearest", "bilinear"] = "nearest") -> None:
+        check_choice("interpolation", interpolation, ("nearest", "bilinear"))
+        self.interpolation = interpolation
 
     @op
     def size(
@@ -165,7 +173,7 @@ class InpaintMask(AbstractProcessor):
             InputError: The batch is no multiple of the masks.
         """
         # Before the cast: interpolation knows half precision only on some devices.
-        small = F.interpolate(mask, size=shape.shape[2:])
+        small = F.interpolate(mask, size=shape.shape[2:], mode=self.interpolation)
         small = small.to(device=shape.device, dtype=shape.dtype)
         return repeat_to(small, shape.shape[0], "masks")
 
