@@ -23,8 +23,9 @@ from diffusers import (
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-KINDS = ("sd15", "sd15_inpaint", "sd2", "sd2_inpaint", "lcm")
-"""Epsilon with PNDM; nine channels; v-prediction with DDIM; a guidance embedding with LCM."""
+KINDS = ("sd15", "sd15_inpaint", "sd15_edit", "sd2", "sd2_inpaint", "lcm")
+"""Epsilon with PNDM; nine and eight channels; v-prediction with DDIM; a guidance embedding with
+LCM."""
 
 WORDS = ("a", "photo", "of", "cat", "dog", "red", "blue", "ugly", "blurry", "house", "on", "the")
 
@@ -33,6 +34,7 @@ _BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_lin
 _UNETS: dict[str, dict[str, Any]] = {
     "sd15": {"attention_head_dim": 4},
     "sd15_inpaint": {"attention_head_dim": 4, "in_channels": 9},
+    "sd15_edit": {"attention_head_dim": 4, "in_channels": 8},
     "sd2": {"attention_head_dim": (2, 4), "use_linear_projection": True},
     "sd2_inpaint": {"attention_head_dim": (2, 4), "use_linear_projection": True, "in_channels": 9},
     "lcm": {"attention_head_dim": 4, "time_cond_proj_dim": 16},

@@ -9,6 +9,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLInpaintPipeline,
+    StableDiffusionXLInstructPix2PixPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
@@ -16,15 +17,18 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from tests.tiny_models import randomize, tiny_clip_text, tiny_clip_tokenizer, tiny_vae
 
-KINDS = ("sdxl", "sdxl_inpaint", "sdxl_refiner")
-"""The base; nine channels; one text encoder, reading how beautiful the picture is to be."""
+KINDS = ("sdxl", "sdxl_inpaint", "sdxl_edit", "sdxl_refiner")
+"""The base; nine and eight channels; one text encoder, reading how beautiful the picture is to
+be."""
 
 _CLASSES = {
     "sdxl": StableDiffusionXLPipeline,
     "sdxl_inpaint": StableDiffusionXLInpaintPipeline,
+    "sdxl_edit": StableDiffusionXLInstructPix2PixPipeline,
     "sdxl_refiner": StableDiffusionXLImg2ImgPipeline,
 }
 _TIME, _PROJECTED = 8, 24
+_CHANNELS = {"sdxl_inpaint": 9, "sdxl_edit": 8}
 
 
 def tiny_sdxl(
@@ -55,7 +59,7 @@ def tiny_sdxl(
         "text_encoder_2": _projecting(len(second)),
         "unet": UNet2DConditionModel(
             sample_size=8,
-            in_channels=9 if kind == "sdxl_inpaint" else 4,
+            in_channels=_CHANNELS.get(kind, 4),
             block_out_channels=(16, 32),
             layers_per_block=1,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
@@ -75,7 +79,7 @@ def tiny_sdxl(
         if model is not None:
             randomize(model, seed + number)
     settings = {"force_zeros_for_empty_prompt": not refines, **settings}
-    if cls is not StableDiffusionXLPipeline:
+    if cls not in (StableDiffusionXLPipeline, StableDiffusionXLInstructPix2PixPipeline):
         settings = {"requires_aesthetics_score": refines, **settings}
     pipeline = cls(
         **models,

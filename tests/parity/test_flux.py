@@ -7,10 +7,12 @@ import pytest
 import torch
 from diffusers import (
     FluxControlImg2ImgPipeline,
+    FluxControlInpaintPipeline,
     FluxControlPipeline,
     FluxFillPipeline,
     FluxImg2ImgPipeline,
     FluxInpaintPipeline,
+    FluxKontextInpaintPipeline,
     FluxKontextPipeline,
 )
 
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.parity
 
 IMG2IMG, INPAINT, FILL = FluxImg2ImgPipeline, FluxInpaintPipeline, FluxFillPipeline
 KONTEXT, CONTROL, CONTROLLED = FluxKontextPipeline, FluxControlPipeline, FluxControlImg2ImgPipeline
+CONTROL_INPAINT, KONTEXT_INPAINT = FluxControlInpaintPipeline, FluxKontextInpaintPipeline
 
 
 def normal(seed, *shape):
@@ -51,6 +54,7 @@ MASKED = {"image": picture(), "mask_image": mask()}
 SEVERAL = {"image": [picture(), TURNED], "mask_image": [mask(), mask().rotate(90)]}
 AREA = {"max_area": 64 * 64}
 SEEN = {**AREA, "_auto_resize": False, "image": picture()}
+CHANGED = {**MASKED, "_auto_resize": False, "strength": 1.0}
 STEER = {"control_image": picture(seed=3)}
 STEERED = {**STEER, "image": picture()}
 
@@ -126,6 +130,31 @@ CELLS = {
     "control and a picture": ("flux_control", CONTROLLED, STEERED),
     "control and a picture, a batch": ("flux_control", CONTROLLED, {**STEERED, **BATCH}),
     "control and latents": ("flux_control", CONTROLLED, {**STEERED, "latents": PACKED}),
+    "control and a mask": ("flux_control", CONTROL_INPAINT, {**STEER, **MASKED}),
+    "control and a mask, all anew": (
+        "flux_control", CONTROL_INPAINT, {**STEER, **MASKED, "strength": 1.0}
+    ),
+    "control and a mask, a batch": ("flux_control", CONTROL_INPAINT, {**STEER, **MASKED, **BATCH}),
+    "control and two masks": ("flux_control", CONTROL_INPAINT, {**STEER, **SEVERAL, **EACH}),
+    "control and a mask, no multiple": (
+        "flux_control", CONTROL_INPAINT, {**STEER, **MASKED, **ODD}
+    ),
+    "kontext and a mask": ("flux", KONTEXT_INPAINT, CHANGED),
+    "kontext and a mask, in part": ("flux", KONTEXT_INPAINT, {**CHANGED, "strength": 0.7}),
+    "kontext and a mask, a negative prompt": ("flux", KONTEXT_INPAINT, {**CHANGED, **UNLIKE}),
+    "kontext and a mask, a batch": ("flux", KONTEXT_INPAINT, {**CHANGED, **BATCH}),
+    "kontext and two masks": ("flux", KONTEXT_INPAINT, {**CHANGED, **SEVERAL, **EACH}),
+    "kontext, a mask and a reference": (
+        "flux", KONTEXT_INPAINT, {**CHANGED, "image_reference": picture(96, 64, seed=3)}
+    ),
+    "kontext and a mask, not square": (
+        "flux", KONTEXT_INPAINT,
+        {**CHANGED, "image": picture(100, 70), "mask_image": mask(100, 70)},
+    ),
+    "kontext and a mask, noise": ("flux", KONTEXT_INPAINT, {**CHANGED, "latents": LATENTS}),
+    "kontext and a mask at a size of training": (
+        "flux", KONTEXT_INPAINT, {**CHANGED, "_auto_resize": True, "num_inference_steps": 1}
+    ),
 }  # fmt: skip
 
 

@@ -78,6 +78,10 @@ def test_what_does_not_go_together_is_refused(theirs):
         ours(**TWO, prompt=["a", "b", "c"])
     with pytest.raises(InputError, match="prompt_embeds_scale has 3 weights for 2 pictures"):
         ours(**TWO, prompt="a", prompt_embeds_scale=[1.0, 1.0, 1.0])
-    without = InferencePipeline.from_diffusers(theirs[False])
-    with pytest.raises(InputError, match="No text encoder"):
-        without(**ONE, prompt="a cat")
+
+
+def test_a_prompt_that_nobody_reads_is_passed_over_with_a_warning(theirs, caplog):
+    expected = theirs[False](**ONE, prompt="a cat")
+    result = InferencePipeline.from_diffusers(theirs[False])(**ONE, prompt="a cat").outputs
+    assert "came without text encoders" in caplog.text
+    assert (result["prompt_embeds"] - expected.prompt_embeds).abs().max() == 0.0

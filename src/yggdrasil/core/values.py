@@ -294,6 +294,7 @@ class BackboneSpecValue:
         text_width: Width of the text states that it reads; None where it does not say.
         layers: How many layers it has that can be skipped; None where it skips none.
         widths: Channels of its blocks, from the first to the deepest, or of all its tokens.
+        reads_mask: Whether a mask is among the further channels that it reads.
     """
 
     in_channels: int
@@ -304,6 +305,7 @@ class BackboneSpecValue:
     text_width: int | None = None
     layers: int | None = None
     widths: tuple[int, ...] = ()
+    reads_mask: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,9 @@ from yggdrasil.hub.weights import choose_weights, stem_of
 
 __all__ = ["component_files"]
 
-# A tokenizer's vocabulary is in files of its own; all others are small.
-_TEXTS = (".json", ".txt", ".model")
+# A tokenizer's vocabulary and its template for chats are in files of their own, which all others
+# are small enough to come with.
+_TEXTS = (".json", ".txt", ".model", ".jinja")
 
 
 def component_files(

@@ -169,7 +169,9 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
                 tracer=self._profile,
             )
         latents = outputs.get("latents")
-        images = latents if output_type == "latent" else outputs.get("images")
+        # A family may call latents what its codec is given, and not what its loop ends with.
+        undecoded = outputs.get("undecoded", latents)
+        images = undecoded if output_type == "latent" else outputs.get("images")
         if not return_dict:
             return images, outputs.get("nsfw_content_detected")
         metadata = describe_call(
@@ -272,11 +274,12 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
         self._fill()
         wiring = self._runtime.wiring()
         task, inputs = bind_call(self.graph, wiring, self.task, call)
-        decoded = {"images", "nsfw_content_detected"} if output_type == "latent" else set()
+        decoded = {"images", "nsfw_content_detected"}
+        unasked = decoded if output_type == "latent" else {"undecoded"}
         wanted = [
             name
             for name in self.graph.outputs
-            if name not in decoded and not declined(wiring, wiring.outputs[name].vertex)
+            if name not in unasked and not declined(wiring, wiring.outputs[name].vertex)
         ]
         if "images" in wanted:
             # Of stages the one that gives the pictures; what goes from stage to stage is PIL.

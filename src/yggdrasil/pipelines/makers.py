@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import torch
 
+from yggdrasil.blocks.configuration import constructor_defaults
 from yggdrasil.core.errors import MissingInputError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
@@ -190,7 +191,13 @@ class PipelineMakers(ABC):
         name = type(pipe).__name__
         template, task = template_for(name, f"the object {name}")
         graph, _ = resolve_template(template)
-        library = ObjectLibrary(split_components(pipe.components), name, dict(pipe.config))
+        # What a constructor is told it keeps, though not everything of it in the configuration.
+        of_class: type = type(pipe)
+        told = {key: vars(pipe).get(key) for key in constructor_defaults(of_class)}
+        settings = {key: value for key, value in told.items() if isinstance(value, bool)}
+        library = ObjectLibrary(
+            split_components(pipe.components), name, {**settings, **pipe.config}
+        )
         given = sort_options(options, cls.__init__)
         task = given.pipeline.pop("task", task)
         return cls._open(graph, task, library, None, None, given, whole=False)

@@ -26,9 +26,11 @@ def conditioning(batch=2, number=0, **further):
 
 
 def test_spec():
-    assert block("sd15_inpaint")[0].spec() == BackboneSpecValue(
-        in_channels=9, sample_size=(8, 8), text_width=32, widths=(16, 32)
+    nine = BackboneSpecValue(
+        in_channels=9, sample_size=(8, 8), text_width=32, widths=(16, 32), reads_mask=True
     )
+    assert block("sd15_inpaint")[0].spec() == nine
+    assert not block("sd15_edit")[0].spec().reads_mask
     assert block("lcm")[0].spec().guidance_embedding == 16
 
 

@@ -20,6 +20,17 @@ def conditioning(batch=2, tokens=7, name="encoder_hidden_states"):
     return ConditioningValue(tensors={name: torch.randn(batch, tokens, 5)}, batch=batch)
 
 
+def test_positive_comes_first_where_it_is_said():
+    block = make_block("guidance/cfg", positive_first=True)
+    assert block.branches(conditioning(), conditioning()).names == ("positive", "negative")
+
+
+def test_a_distilled_model_is_never_guided():
+    block = make_block("guidance/cfg", distilled=True)
+    assert block.branches(conditioning(), conditioning(), 4.0).names == ("positive",)
+    assert block.unused_inputs("branches", {"guidance_scale": 4.0}) == {"negative"}
+
+
 def test_negative_comes_first():
     positive, negative = conditioning(), conditioning()
     branches = CFG.branches(positive, negative)

@@ -4,12 +4,13 @@ import logging
 
 import pytest
 import torch
-from diffusers import FluxPipeline
+from diffusers import Flux2Pipeline, FluxPipeline
 
 from yggdrasil.blocks.layout.flux import FluxLayout
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.values import (
     BackboneSpecValue,
+    BranchedConditioningValue,
     CodecSpecValue,
     ConditioningValue,
     LatentShapeValue,
@@ -53,6 +54,36 @@ def test_positions_are_those_of_diffusers_and_of_a_second_grid():
     assert torch.equal(extras.shared["img_ids"], torch.cat([first, second]))
     assert torch.equal(extras.shared["txt_ids"], torch.zeros(5, 3))
     assert extras.tensors["reference"].shape == (2, 2, 16)
+
+
+def test_positions_of_four_numbers_are_those_of_diffusers():
+    layout = FluxLayout(side=1, axes=4, text_axis=3, apart=10, rounded=False)
+    pictures = (torch.zeros(1, 4, 2, 3), torch.zeros(1, 4, 4, 1))
+    extras = layout.positions(SHAPE, TEXT, references=pictures)
+    first = Flux2Pipeline._prepare_latent_ids(LATENTS)[0]
+    others = Flux2Pipeline._prepare_image_ids(list(pictures))[0]
+    assert torch.equal(extras.shared["img_ids"], torch.cat([first, others]).float())
+    text = Flux2Pipeline._prepare_text_ids(TEXT.tensors["encoder_hidden_states"])[0]
+    assert torch.equal(extras.shared["txt_ids"], text.float())
+    assert extras.tensors["reference"].shape == (1, 10, 4)
+    assert torch.equal(layout.pack(LATENTS), Flux2Pipeline._pack_latents(LATENTS))
+    assert torch.equal(layout.unpack(layout.pack(LATENTS), SHAPE), LATENTS)
+
+
+def test_the_longest_text_of_all_branches_counts():
+    longer = ConditioningValue(tensors={"encoder_hidden_states": torch.zeros(2, 9, 7)}, batch=2)
+    branches = BranchedConditioningValue.of({"positive": TEXT, "negative": longer})
+    assert LAYOUT.positions(SHAPE, branches).shared["txt_ids"].shape == (9, 3)
+
+
+def test_the_picture_that_a_run_begins_with_is_read_where_no_other_is_given():
+    begun, other = torch.ones(2, 4, 6, 8), torch.zeros(2, 4, 2, 4)
+    read = LAYOUT.positions(SHAPE, TEXT, begun=begun, reads_begun=True).tensors
+    assert torch.equal(read["reference"], LAYOUT.pack(begun))
+    assert not LAYOUT.positions(SHAPE, TEXT, begun=begun).tensors
+    both = LAYOUT.positions(SHAPE, TEXT, other, begun=begun, reads_begun=True).tensors
+    assert torch.equal(both["reference"], LAYOUT.pack(other))
+    assert LAYOUT.unused_inputs("positions", {}) == {"begun"}
 
 
 @pytest.mark.parametrize(

@@ -159,11 +159,17 @@ def test_blend():
 
 def test_blending_is_not_for_a_backbone_that_reads_the_mask():
     block = make_block("processor/inpaint_blend")
-    facts = {"backbone": BACKBONE, "codec": CODEC}
-    assert block.declines("blend", facts)
-    plain = BackboneSpecValue(in_channels=4, sample_size=None)
-    assert not block.declines("blend", {**facts, "backbone": plain})
+    reading = BackboneSpecValue(in_channels=9, sample_size=None, reads_mask=True)
+    assert block.declines("blend", {"backbone": reading})
+    steered = BackboneSpecValue(in_channels=8, sample_size=None)
+    assert not block.declines("blend", {"backbone": steered})
     assert not block.declines("blend", {})
+
+
+def test_what_is_drawn_first_is_drawn_only_where_it_is_asked_for():
+    block = make_block("processor/inpaint_blend")
+    assert block.unused_inputs("blend", {}) == {"covered"}
+    assert block.unused_inputs("blend", {"draws_covered": True}) == frozenset()
 
 
 def test_channels():

@@ -21,7 +21,6 @@ from yggdrasil.core.values import BackboneSpecValue, ConditioningValue
 
 __all__ = ["FluxTransformerBackbone"]
 
-_PATCH = 2
 _GUIDANCE_WIDTH = 256
 _SCHEDULE = 1000
 _CONTEXTS = {"positive": "cond", "negative": "uncond"}
@@ -44,12 +43,17 @@ class FluxTransformerBackbone(AbstractBackbone):
 
     Source:
         Black Forest Labs 2024, FLUX.1; Diffusers' ``FluxTransformer2DModel``.
+
+    Attributes:
+        patch: Latent pixels to a token, along one axis.
     """
 
     joins_branches: bool = False
     channel_axis: ClassVar[int] = -1
 
-    transformer = Component(FluxTransformer2DModel)
+    patch: ClassVar[int] = 2
+
+    transformer = Component[Any](FluxTransformer2DModel)
 
     def __init__(self, sample_size: int = 128) -> None:
         check_count("sample_size", sample_size)
@@ -57,14 +61,17 @@ class FluxTransformerBackbone(AbstractBackbone):
 
     def describe_input(self) -> BackboneSpecValue:
         """Gives channels of latents that are not packed, size, and whether guidance is embedded."""
-        config = with_defaults(FluxTransformer2DModel, self.component_config("transformer"))
+        config = self._config_of_model()
         return BackboneSpecValue(
-            in_channels=config["in_channels"] // _PATCH**2,
+            in_channels=config["in_channels"] // self.patch**2,
             sample_size=(self.sample_size, self.sample_size),
             guidance_embedding=_GUIDANCE_WIDTH if config["guidance_embeds"] else None,
-            patch=_PATCH,
+            patch=self.patch,
             text_width=config["joint_attention_dim"],
             widths=(config["num_attention_heads"] * config["attention_head_dim"],),
+            # Further channels as many as latents have are a picture; what is more is its mask.
+            reads_mask=config["in_channels"]
+            > 2 * (config["out_channels"] or config["in_channels"]),
         )
 
     def evaluate(
@@ -81,8 +88,9 @@ class FluxTransformerBackbone(AbstractBackbone):
             sample: ``b tokens c``, further channels included.
             timestep: Scalar or ``b``.
             conditioning: With ``encoder_hidden_states`` (``b tokens width``) and
-                ``pooled_projections`` (``b width``); ``txt_ids`` and ``img_ids`` (``tokens 3``)
-                shared; ``reference`` (``b tokens c``) where it reads another picture too.
+                ``pooled_projections`` (``b width``) where it reads one; ``txt_ids`` and ``img_ids``
+                (``tokens axes``) shared; ``reference`` (``b tokens c``) where it reads another
+                picture too.
             residuals: Of ControlNets, added up.
             model_arguments: Such as ``joint_attention_kwargs``.
 
@@ -101,11 +109,14 @@ class FluxTransformerBackbone(AbstractBackbone):
         tokens = sample.shape[1]
         if reference is not None:
             sample = torch.cat([sample, reference], dim=1)
+        shared = dict(conditioning.shared)
+        if "txt_ids" in shared:  # which are as many as the longest text of all branches needs
+            shared["txt_ids"] = shared["txt_ids"][: named["encoder_hidden_states"].shape[1]]
         share = timestep.expand(len(sample)).to(sample.dtype) / _SCHEDULE
         prediction: Tensor = transformer(
             hidden_states=sample,
             timestep=share,
-            **{**named, **conditioning.shared, **summed(residuals, _RESIDUALS), **model_arguments},
+            **{**named, **shared, **summed(residuals, _RESIDUALS), **model_arguments},
             return_dict=False,
         )[0]
         return prediction if reference is None else prediction[:, :tokens]
@@ -117,7 +128,7 @@ class FluxTransformerBackbone(AbstractBackbone):
             op: The op that will be run.
             known: Values of its inputs that are known.
         """
-        config = with_defaults(FluxTransformer2DModel, self.component_config("transformer"))
+        config = self._config_of_model()
         if op == "predict" and config["in_channels"] == (
             config["out_channels"] or config["in_channels"]
         ):
@@ -130,6 +141,11 @@ class FluxTransformerBackbone(AbstractBackbone):
             _CONTEXTS.get(branch, branch)
         )
         return context
+
+    def _config_of_model(self) -> Mapping[str, Any]:
+        """Gives the configuration, complete."""
+        cls = self.slots()["transformer"].cls
+        return with_defaults(cls, self.component_config("transformer"))
 
 
 def _wrong_channels(seen: int, wanted: int) -> str:

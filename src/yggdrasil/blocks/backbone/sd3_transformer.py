@@ -46,6 +46,8 @@ class SD3TransformerBackbone(AbstractBackbone):
             text_width=config["joint_attention_dim"],
             layers=config["num_layers"],
             widths=(config["num_attention_heads"] * config["attention_head_dim"],),
+            # Further channels as many as latents have are a picture; what is more is its mask.
+            reads_mask=config["in_channels"] > 2 * config["out_channels"],
         )
 
     def evaluate(

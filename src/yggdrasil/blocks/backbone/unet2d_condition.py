@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from yggdrasil.core.values import BackboneSpecValue, ConditioningValue
 
 __all__ = ["UNet2DConditionBackbone"]
 
+_CHANNELS = "channels"
 _PARAMETERS = frozenset(inspect.signature(UNet2DConditionModel.forward).parameters)
 
 _RESIDUALS = frozenset({"down_block_additional_residuals", "mid_block_additional_residual"})
@@ -48,6 +50,8 @@ class UNet2DConditionBackbone(AbstractBackbone):
             guidance_embedding=config["time_cond_proj_dim"],
             text_width=_text_width(config["cross_attention_dim"]),
             widths=tuple(config["block_out_channels"]),
+            # Further channels as many as latents have are a picture; what is more is its mask.
+            reads_mask=config["in_channels"] > 2 * config["out_channels"],
         )
 
     def evaluate(
@@ -63,7 +67,8 @@ class UNet2DConditionBackbone(AbstractBackbone):
         Args:
             sample: ``b c h w``, further channels included.
             timestep: Scalar or ``b``.
-            conditioning: With ``encoder_hidden_states``, ``b tokens width``.
+            conditioning: With ``encoder_hidden_states``, ``b tokens width``; and ``channels``,
+                ``b c h w``, joined to the sample, where branches read different ones.
             residuals: Of ControlNets, added up.
             model_arguments: Such as ``cross_attention_kwargs``.
 
@@ -75,9 +80,11 @@ class UNet2DConditionBackbone(AbstractBackbone):
                 has not the channels that the UNet reads.
         """
         unet = self.unet
+        named: Mapping[str, Any] = conditioning.tensors
+        if _CHANNELS in named:
+            sample = torch.cat([sample, named[_CHANNELS]], dim=1)
         if sample.size(1) != unet.config.in_channels:
             raise InputError(_wrong_channels(sample.size(1), unet.config.in_channels))
-        named: Mapping[str, Any] = conditioning.tensors
         # Most are named by its parameters and nothing else is given: then there is nothing to do.
         if residuals or model_arguments or conditioning.shared or not _PARAMETERS.issuperset(named):
             named = _arguments(conditioning, residuals, model_arguments)
@@ -104,7 +111,7 @@ def _arguments(
     model_arguments: Mapping[str, Any],
 ) -> Mapping[str, Any]:
     """Gives the arguments of the model's forward, with what has no parameter of its own there."""
-    tensors = conditioning.tensors
+    tensors = {name: each for name, each in conditioning.tensors.items() if name != _CHANNELS}
     added = {name: each for name, each in tensors.items() if name not in _PARAMETERS}
     named: dict[str, Any] = {name: tensors[name] for name in tensors if name not in added}
     named |= {**conditioning.shared, **summed(residuals, _RESIDUALS), **model_arguments}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL
@@ -13,6 +13,7 @@ from yggdrasil.blocks.batching import as_generators, concatenate_to, repeat_to
 from yggdrasil.blocks.codec.coder import Coder
 from yggdrasil.blocks.codec.posterior import Posterior, PosteriorValue
 from yggdrasil.blocks.configuration import with_defaults
+from yggdrasil.blocks.processor.kinds import LatentSet, PictureSet
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import Generator, Image, Latents
@@ -32,7 +33,7 @@ class AutoencoderKLCodec(AbstractCodec):
         Rombach et al. 2022 (arXiv:2112.10752), section 3.1; Diffusers' ``AutoencoderKL``.
     """
 
-    vae = Component(AutoencoderKL)
+    vae = Component[Any](AutoencoderKL)
 
     def describe_latents(self) -> CodecSpecValue:
         """Gives channels and scale; each level of the encoder but the last halves the picture."""
@@ -56,12 +57,13 @@ class AutoencoderKLCodec(AbstractCodec):
         vae = self.vae
         picture = image.to(device=vae.device, dtype=vae.dtype)
         channels, reads = picture.shape[1], vae.config.in_channels
-        if channels == vae.config.latent_channels and channels != reads:
-            return PosteriorValue(parameters=picture, certain=True)
+        latents = self.describe_latents().channels
+        if channels == latents and channels != reads:
+            return PosteriorValue(parameters=self.given(picture), certain=True)
         if channels != reads:
             raise InputError(
                 f"The image has {channels} channels; the VAE reads {reads}, or latents of "
-                f"{vae.config.latent_channels}. Convert the picture, for instance to RGB."
+                f"{latents}. Convert the picture, for instance to RGB."
             )
         # A batch's convolutions run in other kernels than a single picture's, and the last bits
         # differ: by 2e-6 at most on a CPU in float32 (torch 2.13, batches of 2 and 3).
@@ -78,6 +80,7 @@ class AutoencoderKLCodec(AbstractCodec):
         generator: Generator | None = None,
         batch: int | None = None,
         duplicate: Literal["posterior", "latents"] = "posterior",
+        likeliest: bool = False,  # noqa: FBT001, FBT002 - a port
     ) -> Latents:
         """Draws latents and scales them as the backbone expects them.
 
@@ -89,6 +92,7 @@ class AutoencoderKLCodec(AbstractCodec):
                 sample. ``posterior``: every sample has a draw of its own (image to image).
                 ``latents``: each picture is drawn once, with the first generators (inpainting).
                 A single generator always draws once for each picture.
+            likeliest: Draw nothing and take the likeliest latents.
 
         Returns:
             ``b c h w``.
@@ -104,21 +108,27 @@ class AutoencoderKLCodec(AbstractCodec):
                 posterior = posterior.repeat(wanted)
             else:
                 generators = generators[: posterior.batch]
-        latents = posterior.draw(generators)
+        latents = posterior.mode() if likeliest else posterior.draw(generators)
         if not posterior.certain:
-            latents = self._scale(latents)
+            latents = self.scaled(latents)
         if duplicate == "posterior":
             return concatenate_to(latents, wanted, "pictures")
         # Inpainting repeats even once, which leaves the latents contiguous.
         return repeat_to(latents, wanted, "pictures").contiguous()
 
     @op
-    def mode(self, posterior: Posterior, batch: int | None = None) -> Latents:
-        """Gives the likeliest latents, without a draw, scaled as the backbone expects them.
+    def mode(
+        self,
+        posterior: Posterior,
+        batch: int | None = None,
+        scaled: bool = True,  # noqa: FBT001, FBT002 - a port
+    ) -> Latents:
+        """Gives the likeliest latents, without a draw.
 
         Args:
             posterior: Of the pictures.
             batch: How many latents are wanted, a multiple of the pictures; None for one each.
+            scaled: Scale them as the backbone expects its own; else they are the encoder's.
 
         Returns:
             ``b c h w``.
@@ -127,10 +137,25 @@ class AutoencoderKLCodec(AbstractCodec):
             InputError: The batch is no multiple of the pictures.
         """
         latents = posterior.mode()
-        if not posterior.certain:
-            latents = self._scale(latents)
+        if scaled and not posterior.certain:
+            latents = self.scaled(latents)
         wanted = posterior.batch if batch is None else batch
         return concatenate_to(latents, wanted, "pictures")
+
+    @op
+    def modes(self, pictures: PictureSet) -> LatentSet:
+        """Encodes pictures of several sizes, each by itself, to their likeliest latents.
+
+        Args:
+            pictures: Each ``1 c H W`` in [-1, 1].
+
+        Returns:
+            For each ``1 c h w``, scaled as the backbone expects them.
+
+        Raises:
+            InputError: A picture has not the channels that the codec reads.
+        """
+        return tuple(self.mode(self.encode(each)) for each in pictures)
 
     @op
     def scale(self, raw_latents: Latents, shift_latents: bool = True) -> Latents:  # noqa: FBT001, FBT002 - a port
@@ -143,7 +168,7 @@ class AutoencoderKLCodec(AbstractCodec):
         Returns:
             ``b c h w``, as the backbone expects them.
         """
-        return self._scale(raw_latents, shifted=shift_latents)
+        return self.scaled(raw_latents, shifted=shift_latents)
 
     @op
     def itself(self) -> Coder:
@@ -163,30 +188,63 @@ class AutoencoderKLCodec(AbstractCodec):
             ``b 3 H W``, around [-1, 1] but not cut to it.
         """
         vae = self.vae
-        config = vae.config
-        raw = latents.to(device=vae.device, dtype=vae.dtype)
-        if config.latents_mean is not None and config.latents_std is not None:
-            raw = raw * _per_channel(config.latents_std, raw) / config.scaling_factor
-            raw = raw + _per_channel(config.latents_mean, raw)
-        else:
-            raw = raw / config.scaling_factor
-        if shifted and config.shift_factor is not None:
-            raw = raw + config.shift_factor
+        raw = self.unscaled(latents.to(device=vae.device, dtype=vae.dtype), shifted=shifted)
         image: Tensor = vae.decode(raw, return_dict=False)[0]
         return image
 
-    def _scale(self, latents: Tensor, *, shifted: bool = True) -> Tensor:
-        """Brings raw latents to the mean and deviation that the backbone was trained on."""
+    def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
+        """Says that no generator is read where nothing is drawn.
+
+        Args:
+            op: The op that will be run.
+            known: Values of its inputs that are known.
+        """
+        draws = op != "sample" or not known.get("likeliest")
+        return frozenset() if draws else frozenset({"generator"})
+
+    def scaled(self, raw: Tensor, *, shifted: bool = True) -> Tensor:
+        """Brings the encoder's latents to the mean and deviation that the backbone was trained on.
+
+        Args:
+            raw: ``b c h w``.
+            shifted: Whether a shift that the codec has is made too.
+        """
         config = self.vae.config
         if shifted and config.shift_factor is not None:
-            latents = latents - config.shift_factor
+            raw = raw - config.shift_factor
         if config.latents_mean is not None and config.latents_std is not None:
-            mean = _per_channel(config.latents_mean, latents)
-            std = _per_channel(config.latents_std, latents)
-            normed: Tensor = (latents - mean) * config.scaling_factor / std
+            mean = _per_channel(config.latents_mean, raw)
+            std = _per_channel(config.latents_std, raw)
+            normed: Tensor = (raw - mean) * config.scaling_factor / std
             return normed
-        scaled: Tensor = config.scaling_factor * latents
+        scaled: Tensor = config.scaling_factor * raw
         return scaled
+
+    def unscaled(self, latents: Tensor, *, shifted: bool) -> Tensor:
+        """Undoes ``scaled``.
+
+        Args:
+            latents: ``b c h w``.
+            shifted: Whether a shift that the codec has is undone too.
+        """
+        config = self.vae.config
+        if config.latents_mean is not None and config.latents_std is not None:
+            raw: Tensor = latents * _per_channel(config.latents_std, latents)
+            raw = raw / config.scaling_factor
+            raw = raw + _per_channel(config.latents_mean, raw)
+        else:
+            raw = latents / config.scaling_factor
+        if shifted and config.shift_factor is not None:
+            raw = raw + config.shift_factor
+        return raw
+
+    def given(self, latents: Tensor) -> Tensor:
+        """Takes latents that a caller gives in the place of a picture: these are scaled already.
+
+        Args:
+            latents: ``b c h w``.
+        """
+        return latents
 
 
 def _per_channel(values: Sequence[float], like: Tensor) -> Tensor:

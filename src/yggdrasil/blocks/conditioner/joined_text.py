@@ -43,6 +43,8 @@ class JoinedTextConditioner(AbstractConditioner):
             reads, where the model comes without them.
         zero_empty: Whether no negative prompt is zeros in the place of an empty text;
             ``force_zeros_for_empty_prompt`` of the model says it.
+        optional: Whether a model without any of the encoders gives a conditioning that holds
+            nothing, for whoever reads it to do without.
 
     Source:
         Podell et al. 2023 (arXiv:2307.01952), section 2.1; Esser et al. 2024 (arXiv:2403.03206),
@@ -58,6 +60,7 @@ class JoinedTextConditioner(AbstractConditioner):
         pooled_name: str = "pooled_projections",
         filled: Sequence[str] = (),
         zero_empty: bool = False,  # noqa: FBT001, FBT002 - configuration, given by name
+        optional: bool = False,  # noqa: FBT001, FBT002 - the same
     ) -> None:
         if not tokens or not all(tokens):
             raise ConfigError(
@@ -69,6 +72,7 @@ class JoinedTextConditioner(AbstractConditioner):
         self.pooled_name = pooled_name
         self.filled = frozenset(filled)
         self.zero_empty = bool(zero_empty)
+        self.optional = bool(optional)
 
     @op
     def encode(
@@ -186,6 +190,8 @@ class JoinedTextConditioner(AbstractConditioner):
             [by_name[name].states for name in names if name in by_name] for names in self.tokens
         ]
         first = next((states[0] for states in groups if states), None)
+        if first is None and self.optional:
+            return ConditioningValue(tensors={}, batch=0)
         if first is None:
             raise InputError(
                 f"No text encoder gives any of {list(self.tokens)}: the graph has "

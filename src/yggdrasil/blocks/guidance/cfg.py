@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from diffusers.guiders.guider_utils import rescale_noise_cfg
 from torch import Tensor
@@ -29,6 +30,8 @@ __all__ = ["ClassifierFreeGuidance", "free_branches", "guided", "guides"]
 # The scale of the first Stable Diffusion's paper figures, and Diffusers' default.
 _SCALE = 7.5
 
+_log = logging.getLogger(__name__)
+
 
 @register_block("guidance/cfg")
 class ClassifierFreeGuidance(AbstractGuidance):
@@ -37,11 +40,26 @@ class ClassifierFreeGuidance(AbstractGuidance):
     Each step evaluates both branches, negative first. At a scale of 1 or less, and for a backbone
     that embeds the scale itself, there is only the positive one.
 
+    Args:
+        positive_first: Evaluate the positive branch first.
+        distilled: Whether the model was distilled to few steps, so that guidance is never on;
+            ``is_distilled`` of the model says it.
+
     Source:
         Ho and Salimans 2022 (arXiv:2207.12598), equation 6, with the scale of Saharia et al. 2022
         (arXiv:2205.11487), equation 2: 1 is no guidance. Rescaling: Lin et al. 2023
         (arXiv:2305.08891), section 3.4.
     """
+
+    pipeline_settings: ClassVar[Mapping[str, str]] = {"distilled": "is_distilled"}
+
+    def __init__(
+        self,
+        positive_first: bool = False,  # noqa: FBT001, FBT002 - configuration, given by name
+        distilled: bool = False,  # noqa: FBT001, FBT002 - the same
+    ) -> None:
+        self.positive_first = bool(positive_first)
+        self.distilled = bool(distilled)
 
     @op
     def branches(
@@ -62,9 +80,12 @@ class ClassifierFreeGuidance(AbstractGuidance):
         Raises:
             InputError: Guidance is on without a negative conditioning.
         """
-        return BranchedConditioningValue.of(
-            free_branches(positive, negative, guidance_scale, backbone)
-        )
+        if self.distilled:
+            return BranchedConditioningValue.of({"positive": positive})
+        branches = free_branches(positive, negative, guidance_scale, backbone)
+        if self.positive_first:
+            branches = dict(reversed(branches.items()))
+        return BranchedConditioningValue.of(branches)
 
     @op
     def combine(
@@ -86,7 +107,7 @@ class ClassifierFreeGuidance(AbstractGuidance):
         return guided(prediction, guidance_scale, guidance_rescale)
 
     def check_inputs(self, op: str, known: Mapping[str, Any]) -> None:
-        """Refuses scales that are no finite numbers.
+        """Refuses scales that are no finite numbers, and warns of one that nothing follows.
 
         Args:
             op: The op that will be run.
@@ -95,10 +116,14 @@ class ClassifierFreeGuidance(AbstractGuidance):
         Raises:
             InputError: A scale is NaN, infinite or no number.
         """
-        del op
         for name in ("guidance_scale", "guidance_rescale"):
             if name in known:
                 check_finite(name, known[name])
+        scale = known.get("guidance_scale", 1.0)
+        if op == "branches" and self.distilled and scale > 1:
+            _log.warning(
+                "guidance_scale is %s, which a model distilled to few steps does not follow.", scale
+            )
 
     def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
         """Says that the negative conditioning is not read while guidance is off.
@@ -108,7 +133,8 @@ class ClassifierFreeGuidance(AbstractGuidance):
             known: Values of its inputs that are known.
         """
         scale = known.get("guidance_scale", _SCALE)
-        if op == "branches" and not guides(scale, known.get("backbone")):
+        off = self.distilled or not guides(scale, known.get("backbone"))
+        if op == "branches" and off:
             return frozenset({"negative"})
         return frozenset()
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from yggdrasil.blocks.checks import check_count
+from yggdrasil.blocks.checks import check_count, check_range
 from yggdrasil.blocks.pictures import PictureSize, size_of_run
-from yggdrasil.blocks.processor.kinds import LatentMask
+from yggdrasil.blocks.processor.kinds import LatentMask, LatentSet, PictureSet
 from yggdrasil.core.kinds import Channels, Latents, Many, Noise, TokenCount
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
@@ -19,6 +19,8 @@ from yggdrasil.core.residuals import ControlPicture
 from yggdrasil.core.roles import AbstractLayout
 from yggdrasil.core.values import (
     BackboneSpec,
+    BranchedConditioning,
+    BranchedConditioningValue,
     CodecSpec,
     Conditioning,
     Extras,
@@ -38,14 +40,34 @@ class FluxLayout(AbstractLayout):
 
     Args:
         side: Of a square, in latent pixels.
+        axes: How many numbers say where a token is: picture, row, column, and what may follow.
+        text_axis: Which of them counts the tokens of the text; None has all at the origin.
+        apart: How far a picture is from the next along the first of them.
+        rounded: Whether positions are rounded to the dtype of the latents.
 
     Source:
-        ``FluxPipeline`` of Diffusers: ``_pack_latents`` and ``_prepare_latent_image_ids``.
+        ``FluxPipeline`` of Diffusers: ``_pack_latents`` and ``_prepare_latent_image_ids``;
+        ``Flux2Pipeline``: ``_prepare_text_ids`` and ``_prepare_image_ids``.
     """
 
-    def __init__(self, side: int = 2) -> None:
+    def __init__(
+        self,
+        side: int = 2,
+        axes: int = 3,
+        text_axis: int | None = None,
+        apart: int = 1,
+        rounded: bool = True,  # noqa: FBT001, FBT002 - configuration, given by name
+    ) -> None:
         check_count("side", side)
+        check_count("axes", axes, least=3)
+        check_count("apart", apart)
+        if text_axis is not None:
+            check_range("text_axis", text_axis, 0, axes - 1)
         self.side = side
+        self.axes = axes
+        self.text_axis = text_axis
+        self.apart = apart
+        self.rounded = bool(rounded)
 
     @op
     def size(
@@ -55,6 +77,7 @@ class FluxLayout(AbstractLayout):
         height: int | None = None,
         width: int | None = None,
         max_area: int | None = None,
+        references: PictureSet | None = None,
     ) -> PictureSize:
         """Gives the size that a run works at: whole squares.
 
@@ -64,7 +87,10 @@ class FluxLayout(AbstractLayout):
             height: In pixels, in the place of the backbone's.
             width: In pixels, in the place of the backbone's.
             max_area: How many pixels the picture is to have; height and width then say its shape.
+            references: Pictures that the model reads, of which the first gives what is not given.
         """
+        if references:
+            height, width = height or references[0].shape[2], width or references[0].shape[3]
         return self._whole(codec.scale, *size_of_run(codec, backbone, height, width), max_area)
 
     @op
@@ -125,27 +151,45 @@ class FluxLayout(AbstractLayout):
 
     @op
     def positions(
-        self, shape: LatentShape, conditioning: Conditioning, reference: Latents | None = None
+        self,
+        shape: LatentShape,
+        conditioning: Conditioning | BranchedConditioning,
+        reference: Latents | None = None,
+        references: LatentSet | None = None,
+        begun: Latents | None = None,
+        reads_begun: bool = False,  # noqa: FBT001, FBT002 - a port
     ) -> Extras:
-        """Gives where tokens are: those of the text at the origin, of the picture on a grid.
+        """Gives where tokens are: of the text in a line or at the origin, of pictures on grids.
 
         Args:
             shape: Of the latents before they are packed.
-            conditioning: With the states of the text.
+            conditioning: With the states of the text; the longest of several branches counts.
             reference: Latents ``b c h w`` of a picture that the model reads too; its tokens come
                 after the others, on a grid of its own.
+            references: The same of several pictures, each ``1 c h w``, for every sample.
+            begun: The same of the picture that the run begins with.
+            reads_begun: Whether the model reads that one, before ``references``, where it is given
+                no other as ``reference``.
         """
-        text = conditioning.tensors["encoder_hidden_states"].shape[1]
-        grids = [self._grid(0, shape.shape)]
-        tensors = {}
-        if reference is not None:
-            grids.append(self._grid(1, reference.shape))
-            tensors["reference"] = self._packed(reference)
+        texts = (
+            conditioning.parts
+            if isinstance(conditioning, BranchedConditioningValue)
+            else (conditioning,)
+        )
+        longest = max(each.tensors["encoder_hidden_states"].shape[1] for each in texts)
+        text = torch.zeros(longest, self.axes)
+        if self.text_axis is not None:
+            text[:, self.text_axis] = torch.arange(len(text))
+        own = begun if reference is None and reads_begun else reference
+        others = [*([] if own is None else [own]), *(references or ())]
+        shapes = [shape.shape, *(each.shape for each in others)]
+        grids = [self._grid(number * self.apart, each) for number, each in enumerate(shapes)]
+        dtype = shape.dtype if self.rounded else torch.float32
         return ExtrasValue(
-            tensors=tensors,
+            tensors={"reference": self._in_line(others)} if others else {},
             shared={
-                "txt_ids": torch.zeros(text, 3).to(shape.device, shape.dtype),
-                "img_ids": torch.cat(grids).to(shape.device, shape.dtype),
+                "txt_ids": text.to(shape.device, dtype),
+                "img_ids": torch.cat(grids).to(shape.device, dtype),
             },
         )
 
@@ -238,6 +282,16 @@ class FluxLayout(AbstractLayout):
         squares = latents.reshape(len(latents), rows, columns, -1, self.side, self.side)
         return squares.permute(0, 3, 1, 4, 2, 5).reshape(len(latents), -1, height, width)
 
+    def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
+        """Says that the picture which a run begins with is not read unless that is asked for.
+
+        Args:
+            op: The op that will be run.
+            known: Values of its inputs that are known.
+        """
+        reads = op != "positions" or known.get("reads_begun")
+        return frozenset() if reads else frozenset({"begun"})
+
     def check_inputs(self, op: str, known: Mapping[str, Any]) -> None:
         """Refuses sizes that are none, and warns of those that will be made smaller.
 
@@ -280,11 +334,17 @@ class FluxLayout(AbstractLayout):
         squares = tensor.reshape(batch, channels, rows, self.side, columns, self.side)
         return squares.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * columns, -1)
 
+    def _in_line(self, pictures: Sequence[Tensor]) -> Tensor:
+        """Packs several pictures, one behind the other; each for one sample or for all."""
+        batch = max(map(len, pictures))
+        packed = [self._packed(each) for each in pictures]
+        return torch.cat([each.expand(batch, -1, -1) for each in packed], dim=1)
+
     def _grid(self, number: int, shape: tuple[int, ...]) -> Tensor:
-        """Gives picture, row and column of each token, ``tokens 3``."""
+        """Gives picture, row and column of each token, ``tokens axes``."""
         rows, columns = shape[-2] // self.side, shape[-1] // self.side
-        ids = torch.zeros(rows, columns, 3)
+        ids = torch.zeros(rows, columns, self.axes)
         ids[..., 0] = number
         ids[..., 1] += torch.arange(rows)[:, None]
         ids[..., 2] += torch.arange(columns)[None, :]
-        return ids.reshape(rows * columns, 3)
+        return ids.reshape(rows * columns, self.axes)

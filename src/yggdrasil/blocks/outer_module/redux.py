@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from yggdrasil.core.roles import AbstractOuterModule
 from yggdrasil.core.values import Conditioning
 
 __all__ = ["Embeds", "Redux"]
+
+_log = logging.getLogger(__name__)
 
 
 class Embeds(NamedTuple):
@@ -102,7 +105,8 @@ class Redux(AbstractOuterModule):
 
         Args:
             pictures: PIL pictures or arrays ``b h w c``, one or a list.
-            conditioning: The prompts', one for each picture; zeros without.
+            conditioning: The prompts', one for each picture; zeros without, or where it holds
+                nothing.
             prompt_embeds_scale: A weight for all, or one for each picture.
             pooled_prompt_embeds_scale: The same for the vectors for the whole text.
 
@@ -115,6 +119,12 @@ class Redux(AbstractOuterModule):
         ).to(device=encoder.device, dtype=encoder.dtype)
         states = self.image_embedder(encoder(**seen).last_hidden_state).image_embeds
         count, _, width = states.shape
+        if conditioning is not None and not conditioning.tensors:
+            _log.warning(
+                "prompt is given, and the model came without text encoders to read it: it is "
+                "passed over. Load them with the model for it to count."
+            )
+            conditioning = None
         if conditioning is None:
             text, pooled = states.new_zeros(count, self.tokens, width), None
         else:

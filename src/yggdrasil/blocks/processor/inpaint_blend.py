@@ -10,7 +10,7 @@ from yggdrasil.core.kinds import Channels, Latents
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.roles import AbstractProcessor
-from yggdrasil.core.values import BackboneSpec, CodecSpec, SolverState
+from yggdrasil.core.values import BackboneSpec, SolverState
 
 __all__ = ["InpaintBlend"]
 
@@ -19,7 +19,7 @@ __all__ = ["InpaintBlend"]
 class InpaintBlend(AbstractProcessor):
     """Inpainting with a backbone that knows nothing of masks.
 
-    A backbone that reads further channels, the mask among them, needs none of it.
+    A backbone that reads the mask among its further channels needs none of it.
 
     Source:
         Lugmayr et al. 2022 (arXiv:2201.09865), equation 8; Avrahami et al. 2022
@@ -34,7 +34,8 @@ class InpaintBlend(AbstractProcessor):
         mask: LatentMask,
         channels: Channels | None = None,
         backbone: BackboneSpec | None = None,
-        codec: CodecSpec | None = None,
+        covered: Latents | None = None,
+        draws_covered: bool = False,  # noqa: FBT001, FBT002 - a port
     ) -> SolverState:
         """Puts the known picture back where the mask is 0.
 
@@ -45,20 +46,29 @@ class InpaintBlend(AbstractProcessor):
             channels: Mask and masked picture as an inpainting backbone reads them. They are not
                 read here; but Diffusers draws the masked picture's latents for every backbone,
                 and solvers that draw too get the same numbers only after the same draws.
-            backbone: Says how many channels it reads, and so whether this op applies.
-            codec: Says how many channels latents have.
+            backbone: Says whether it reads the mask itself, and so whether this op applies.
+            covered: The masked picture's latents, drawn before all else and not read here either.
+            draws_covered: Whether they are drawn.
         """
-        del channels, backbone, codec
+        del channels, backbone, covered, draws_covered
         return state.with_latents((1 - mask) * known + mask * state.latents)
 
     def declines(self, op: str, facts: Mapping[str, Any]) -> bool:
-        """Says that a backbone which reads more than latents sees to the mask itself.
+        """Says that a backbone which reads the mask sees to it itself.
 
         Args:
             op: The op.
             facts: Values of its inputs that are known from configuration.
         """
-        backbone, codec = facts.get("backbone"), facts.get("codec")
-        if op != "blend" or backbone is None or codec is None:
-            return False
-        return bool(backbone.in_channels > codec.channels)
+        backbone = facts.get("backbone")
+        return op == "blend" and backbone is not None and backbone.reads_mask
+
+    def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
+        """Says that nothing is drawn before all else unless that is asked for.
+
+        Args:
+            op: The op that will be run.
+            known: Values of its inputs that are known.
+        """
+        del op
+        return frozenset() if known.get("draws_covered") else frozenset({"covered"})

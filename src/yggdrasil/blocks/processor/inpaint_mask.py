@@ -31,9 +31,17 @@ _SIZES = ("model", "picture")
 class InpaintMask(AbstractProcessor):
     """Everything that inpainting does with its mask before the loop.
 
+    Args:
+        interpolation: How it is made as small as latents: ``nearest``, or ``bilinear``, which
+            leaves an edge between what is painted and what is kept.
+
     Source:
         Diffusers' ``StableDiffusionInpaintPipeline`` and ``VaeImageProcessor``.
     """
+
+    def __init__(self, interpolation: Literal["nearest", "bilinear"] = "nearest") -> None:
+        check_choice("interpolation", interpolation, ("nearest", "bilinear"))
+        self.interpolation = interpolation
 
     @op
     def size(
@@ -177,7 +185,7 @@ class InpaintMask(AbstractProcessor):
             InputError: The batch is no multiple of the masks.
         """
         # Before the cast: interpolation knows half precision only on some devices.
-        small = F.interpolate(mask, size=shape.shape[2:])
+        small = F.interpolate(mask, size=shape.shape[2:], mode=self.interpolation)
         small = small.to(device=shape.device, dtype=shape.dtype)
         return repeat_to(small, shape.shape[0], "masks")
 

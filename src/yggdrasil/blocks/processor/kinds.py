@@ -8,7 +8,7 @@ from torch import Tensor
 
 from yggdrasil.core.kinds import Kind
 
-__all__ = ["CropRegion", "Flags", "LatentMask"]
+__all__ = ["CropRegion", "Flags", "LatentMask", "LatentSet", "PictureSet"]
 
 CropRegion = Annotated[tuple[int, int, int, int], Kind("crop_region")]
 """A part of a picture: left, top, right and bottom in pixels, right and bottom excluded."""
@@ -18,3 +18,9 @@ LatentMask = Annotated[Tensor, Kind("latent_mask", "b 1 h w")]
 
 Flags = Annotated[list[bool], Kind("flags")]
 """For each picture whether it was held back."""
+
+PictureSet = Annotated[tuple[Tensor, ...], Kind("picture_set", "1 c h w each")]
+"""Pictures of sizes of their own as a model sees them, in [-1, 1], all of them for every sample."""
+
+LatentSet = Annotated[tuple[Tensor, ...], Kind("latent_set", "1 c h w each")]
+"""The latents of such pictures."""

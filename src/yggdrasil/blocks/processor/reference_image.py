@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
 from diffusers.image_processor import VaeImageProcessor
 from torch import Tensor
 
-from yggdrasil.blocks.pictures import are_latents
+from yggdrasil.blocks.pictures import PictureSize, are_latents
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import Image, Pictures
 from yggdrasil.core.ports import op
@@ -30,6 +34,32 @@ class ReferenceImage(AbstractProcessor):
     Source:
         Black Forest Labs 2025 (arXiv:2506.15742); ``FluxKontextPipeline`` of Diffusers.
     """
+
+    @op
+    def size(
+        self,
+        pictures: Pictures,
+        codec: CodecSpec,
+        backbone: BackboneSpec,
+        sized_by_picture: bool,  # noqa: FBT001 - a port
+        auto_resize: bool = True,  # noqa: FBT001, FBT002 - a port
+    ) -> PictureSize:
+        """Gives the size that a run works at whose picture decides it.
+
+        Args:
+            pictures: As for ``preprocess``.
+            codec: Gives the scale.
+            backbone: Gives the size of a token, of which sides are made multiples.
+            sized_by_picture: Says that the picture decides; without it there is no such size.
+            auto_resize: As for ``preprocess``.
+
+        Raises:
+            InputError: The pictures are none that can be read.
+        """
+        del sized_by_picture
+        step = codec.scale * (backbone.patch or 1)
+        with _reading(pictures):
+            return _size(VaeImageProcessor(vae_scale_factor=step), pictures, step, auto_resize)
 
     @op
     def preprocess(
@@ -59,18 +89,35 @@ class ReferenceImage(AbstractProcessor):
             return pictures
         step = codec.scale * (backbone.patch or 1)
         processor = VaeImageProcessor(vae_scale_factor=step)
-        try:
-            first = pictures[0] if isinstance(pictures, list) else pictures
-            height, width = processor.get_default_height_width(first)
-            if auto_resize:
-                shape = width / height
-                _, width, height = min((abs(shape - w / h), w, h) for w, h in _SIZES)
-            height, width = height // step * step, width // step * step
+        with _reading(pictures):
+            height, width = _size(processor, pictures, step, auto_resize)
             resized = processor.resize(pictures, height, width)
             tensor: Tensor = processor.preprocess(resized, height, width)
-        except (AttributeError, IndexError, ValueError) as error:
-            raise InputError(
-                f"image cannot be read as pictures ({type(pictures).__name__}): give PIL pictures, "
-                f"arrays 'b h w c' or tensors 'b c h w', one or a list of one size. {error}"
-            ) from error
         return tensor
+
+
+def _size(
+    processor: VaeImageProcessor,
+    pictures: Any,
+    step: int,
+    trained: bool,  # noqa: FBT001 - named by its only callers
+) -> PictureSize:
+    """Gives the size of the first picture, or of training, in whole tokens."""
+    first = pictures[0] if isinstance(pictures, list) else pictures
+    height, width = processor.get_default_height_width(first)
+    if trained:
+        shape = width / height
+        _, width, height = min((abs(shape - w / h), w, h) for w, h in _SIZES)
+    return PictureSize(height // step * step, width // step * step)
+
+
+@contextlib.contextmanager
+def _reading(pictures: object) -> Iterator[None]:
+    """Says what cannot be read as pictures."""
+    try:
+        yield
+    except (AttributeError, IndexError, ValueError) as error:
+        raise InputError(
+            f"image cannot be read as pictures ({type(pictures).__name__}): give PIL pictures, "
+            f"arrays 'b h w c' or tensors 'b c h w', one or a list of one size. {error}"
+        ) from error

@@ -50,6 +50,10 @@ class Schedule:
         mu: How far a flow's schedule is shifted, for schedulers that are told.
         tokens: How many tokens the latents make, which says the shift where ``mu`` does not.
         max_shift: The shift of the largest picture, for schedulers that do not say it.
+        original_inference_steps: How many steps a consistency model was distilled from, of which
+            the schedule's are chosen, in the place of what the configuration says.
+        own_strength: Whether the scheduler itself counts the strength when it lays its schedule, of
+            which all is run then.
     """
 
     num_inference_steps: int | None
@@ -64,6 +68,8 @@ class Schedule:
     mu: float | None = None
     tokens: int | None = None
     max_shift: float | None = None
+    original_inference_steps: int | None = None
+    own_strength: bool = False
 
     def check(self, name: str, accepts: frozenset[str]) -> None:
         """Refuses what cannot be, as far as it is seen without the scheduler.
@@ -99,7 +105,21 @@ class Schedule:
             check_count("num_inference_steps", self.num_inference_steps)
         if self.strength is not None:
             check_range("strength", self.strength, 0.0, 1.0)
+        self._check_distilled(name, accepts)
         self._check_share()
+
+    def _check_distilled(self, name: str, accepts: frozenset[str]) -> None:
+        if self.original_inference_steps is not None:
+            check_count("original_inference_steps", self.original_inference_steps)
+        for word, given in (
+            ("original_inference_steps", self.original_inference_steps is not None),
+            ("strength", self.own_strength),
+        ):
+            if given and word not in accepts:
+                raise InputError(
+                    f"{name} makes no schedule of another by {word}: take a solver that does, such "
+                    "as solver/lcm."
+                )
 
     def _check_share(self) -> None:
         for word, value in (("denoising_start", self.begin), ("denoising_end", self.end)):
@@ -140,7 +160,7 @@ class Schedule:
             if scheduler.order == 2 and left % 2 == 0:
                 left += 1  # an even number would begin in the middle of a step
             return self._told(scheduler, len(timesteps) - left)
-        if self.strength is None:
+        if self.strength is None or self.own_strength:
             return 0 if self.begin_index is None else self._told(scheduler, 0)
         kept = min(steps * self.strength, steps)
         left = int(kept) if self.whole_steps else steps - int(steps - kept)
@@ -180,6 +200,10 @@ class Schedule:
     def _set_steps(self, scheduler: Scheduler, device: torch.device) -> int:
         """Gives how many steps the whole schedule has, as Diffusers counts them."""
         further = self._shift(scheduler)
+        if self.original_inference_steps is not None:
+            further["original_inference_steps"] = self.original_inference_steps
+        if self.own_strength and self.strength is not None:
+            further["strength"] = self.strength
         sigmas = self.sigmas
         own = scheduler.config.get("use_flow_sigmas")  # the scheduler lays them itself
         linear = self.linear_sigmas and not own

@@ -164,6 +164,8 @@ class ScheduledSolver(AbstractSolver):
         tokens: TokenCount | None = None,
         max_shift: float | None = None,
         given: Latents | None = None,
+        original_inference_steps: int | None = None,
+        own_strength: bool = False,  # noqa: FBT001, FBT002 - a port
     ) -> SolverState:
         """Makes the first state.
 
@@ -189,6 +191,10 @@ class ScheduledSolver(AbstractSolver):
             tokens: How many tokens the latents make.
             max_shift: The shift of the largest picture, for schedulers that do not say it.
             given: Latents to begin with as they are, wherever the schedule begins.
+            original_inference_steps: How many steps a consistency model was distilled from, of
+                which the schedule's are chosen.
+            own_strength: Whether the scheduler counts strength when it lays its schedule, of which
+                all is run then.
 
         Raises:
             InputError: A value cannot be right, or latents and strength do not go together.
@@ -205,6 +211,8 @@ class ScheduledSolver(AbstractSolver):
             mu=mu,
             tokens=tokens,
             max_shift=max_shift,
+            original_inference_steps=original_inference_steps,
+            own_strength=own_strength,
         )
         schedule.check(self._name(), self.schedules())
         check_choice("full_strength", full_strength, _FULL_STRENGTH)
@@ -344,6 +352,8 @@ class ScheduledSolver(AbstractSolver):
             whole_steps=known.get("whole_steps", True),
             linear_sigmas=known.get("linear_sigmas", False),
             mu=known.get("mu"),
+            original_inference_steps=known.get("original_inference_steps"),
+            own_strength=known.get("own_strength", False),
         )
         schedule.check(self._name(), self.schedules())
         schedule.set_on(self._open(self._prepare().record), torch.device("cpu"))
