@@ -7,7 +7,7 @@ from typing import Any
 from yggdrasil.core.errors import InputError, ModelError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.templates import resolve_template
-from yggdrasil.hub.families import template_for
+from yggdrasil.hub.families import template_of
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import is_hub_id
 
@@ -28,8 +28,7 @@ def graph_of(library: Library) -> ComputeGraph:
         graph = ComputeGraph.from_yaml(library.graph_file)
         _refuse_hub(graph, library)
         return graph
-    template, _ = template_for(library.pipeline_class(), library.describe())
-    return resolve_template(template)[0]
+    return resolve_template(template_of(library))[0]
 
 
 def own_task(graph: ComputeGraph, library: Library) -> str | None:
