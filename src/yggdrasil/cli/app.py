@@ -404,3 +404,11 @@ def hub_resolve(
     from yggdrasil.cli.hub import show_resolution
 
     show_resolution(model, online=online, json=json)
+
+
+@hub_app.command("check")
+def hub_check(*, json: Json = False) -> None:
+    """Build every registered model at full size without weights, and plan its tasks."""
+    from yggdrasil.cli.hub import check
+
+    check(json=json)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,18 +22,20 @@ from yggdrasil.hub.checkpoint_families import (
     recognize,
     says_prediction,
 )
+from yggdrasil.hub.config_library import ConfigLibrary
 from yggdrasil.hub.conversion import convert
 from yggdrasil.hub.header import Header, read_header
 from yggdrasil.hub.library import FolderLibrary
 from yggdrasil.hub.loading import LOADING, REFUSALS, refuse_lost, settle, told
 from yggdrasil.hub.references import ModelReference, reference_to_file
-from yggdrasil.hub.sources import FolderSource
-from yggdrasil.hub.vocabulary import VocabularySource
 
 __all__ = ["CheckpointLibrary", "CheckpointSource", "is_checkpoint", "open_checkpoint"]
 
 _log = logging.getLogger("yggdrasil")
 _PREDICTIONS = ("epsilon", "v_prediction", "sample")
+L = TypeVar("L", FolderLibrary, ConfigLibrary)
+
+_WITHOUT_WEIGHTS = ("scheduler", "tokenizer")
 _PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 
@@ -44,14 +46,16 @@ class CheckpointSource:
     Attributes:
         path: The file.
         prefix: How the names of the component's tensors begin in it.
-        configs: Where its configuration is.
+        configs: Its configuration.
+        where: Where that is, for messages.
         named: What the checkpoint is called in files.
         shared: Components that were loaded from this file already, by folder and class.
     """
 
     path: Path
     prefix: str
-    configs: FolderSource
+    configs: ComponentSource
+    where: str
     named: ModelReference
     shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
 
@@ -98,12 +102,11 @@ class CheckpointSource:
             with safe_open(self.path, framework="pt") as file:
                 names = [name for name in file.keys() if name.startswith(self.prefix)]  # noqa: SIM118 - no mapping
                 tensors = {name: file.get_tensor(name) for name in names}
-            folder = self.configs.root / slot.folder
-            loaded = convert(slot.cls, tensors, self.config(slot), folder, dtype)
+            loaded = convert(slot.cls, tensors, self.config(slot), dtype)
         except (*REFUSALS, OSError, SafetensorError) as error:
             raise ModelError(
-                f"{self.path} cannot be loaded as {slot.cls.__name__} with the configuration in "
-                f"{self.configs.root / slot.folder}: {told(error)}"
+                f"{self.path} cannot be loaded as {slot.cls.__name__} with the configuration of "
+                f"{slot.folder} in {self.where}: {told(error)}"
             ) from error
         refuse_lost(loaded.module, loaded.lost, self.path)
         if loaded.unread:
@@ -125,15 +128,15 @@ class CheckpointLibrary:
     Attributes:
         path: The file.
         header: Of the file.
-        configs: The configurations of its components, and its solver's.
-        tokenizer: Where its tokenizer comes from, if not from ``configs``.
+        configs: The configurations of its components, its solver's, and its tokenizers.
+        family: What it is, where its tensors told.
         shared: Components that were loaded already, by folder and class.
     """
 
     path: Path
     header: Header
-    configs: FolderLibrary
-    tokenizer: VocabularySource | None = None
+    configs: FolderLibrary | ConfigLibrary
+    family: CheckpointFamily | None = None
     shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
 
     @property
@@ -143,15 +146,14 @@ class CheckpointLibrary:
 
     def source(self, slot: Component[Any]) -> ComponentSource | None:
         """Gives the source of a slot, or None where neither file nor configurations have it."""
-        if slot.folder == "tokenizer" and self.tokenizer is not None:
-            return self.tokenizer
         configs = self.configs.source(slot)
         if configs is None or not issubclass(slot.cls, nn.Module):
             return configs
         prefix = part_prefix(slot.folder, self.header)
         if prefix is None:
             return None
-        return CheckpointSource(self.path, prefix, configs, self.reference(), self.shared)
+        where, named = self.configs.describe(), self.reference()
+        return CheckpointSource(self.path, prefix, configs, where, named, self.shared)
 
     def pipeline_class(self) -> str:
         """Gives the class of pipeline that the configurations are for."""
@@ -163,11 +165,10 @@ class CheckpointLibrary:
 
     def names(self) -> set[str]:
         """Gives the names of the components that can be had."""
-        without_weights = {"scheduler", "tokenizer"}
         return {
             name
             for name in self.configs.names()
-            if name in without_weights or part_prefix(name, self.header) is not None
+            if name.startswith(_WITHOUT_WEIGHTS) or part_prefix(name, self.header) is not None
         }
 
     def setting(self, name: str) -> Any:
@@ -180,10 +181,9 @@ class CheckpointLibrary:
 
     def reference(self) -> ModelReference:
         """Names the file, and the model whose configurations serve unless the package has them."""
-        of_package = self.tokenizer is not None
         return reference_to_file(
             self.path,
-            config=None if of_package else self.configs.reference(),
+            config=self.configs.reference(),
             prediction_type=self.configs.changes.get("scheduler", {}).get("prediction_type"),
         )
 
@@ -260,17 +260,14 @@ def _of_family(
             others[0],
         )
     prediction = prediction or usual
-    configs = FolderLibrary.open(family.folder(prediction))
-    tokenizer = VocabularySource(
-        family.tokenizer.vocabulary,
-        {"pad_token": family.tokenizer.pad_token},
-        str(path),
-        replace(options, revision=None),
+    name = family.config_set(prediction)
+    configs = replace(
+        ConfigLibrary.open(name), options=replace(options, revision=None), wanted_by=str(path)
     )
-    return CheckpointLibrary(path, header, _predicting(configs, prediction), tokenizer)
+    return CheckpointLibrary(path, header, _predicting(configs, prediction), family)
 
 
-def _predicting(configs: FolderLibrary, prediction: str | None) -> FolderLibrary:
+def _predicting(configs: L, prediction: str | None) -> L:
     """Gives configurations whose scheduler knows what the model predicts."""
     if prediction is None:
         return configs

@@ -16,7 +16,6 @@ from yggdrasil.hub.header import Header
 
 __all__ = [
     "CheckpointFamily",
-    "TokenizerSettings",
     "contents",
     "part_prefix",
     "recognize",
@@ -32,28 +31,12 @@ _STRICT = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TokenizerSettings:
-    """A family's tokenizer, which no checkpoint holds.
-
-    Attributes:
-        vocabulary: A model on the hub that has the vocabulary.
-        pad_token: What prompts are filled up with.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
-    vocabulary: str
-    pad_token: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointFamily:
     """A family of checkpoints.
 
     Attributes:
         name: For people.
-        configs: Folders of configurations by what the model predicts, the usual one first.
-        tokenizer: The tokenizer.
+        configs: Registered sets of configurations by what the model predicts, the usual one first.
         tensors: Tensors that all its checkpoints have, with their shapes.
     """
 
@@ -61,17 +44,16 @@ class CheckpointFamily:
 
     name: str
     configs: dict[str, str]
-    tokenizer: TokenizerSettings
     tensors: dict[str, tuple[int, ...]]
 
-    def folder(self, prediction: str | None) -> Path:
-        """Gives the folder of configurations.
+    def config_set(self, prediction: str | None) -> str:
+        """Gives the name of the registered set.
 
         Args:
-            prediction: What the model predicts; the usual if None or known to no folder.
+            prediction: What the model predicts; the usual if None or known to no set.
         """
         usual = next(iter(self.configs.values()))
-        return _FOLDER / self.configs.get(prediction or "", usual)
+        return self.configs.get(prediction or "", usual)
 
     def differences(self, header: Header) -> list[str]:
         """Says what a file has or lacks that makes it none of the family."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import yaml
-
+from yggdrasil.hub.data_files import read_data
 from yggdrasil.hub.pipeline_classes import tasks_by_class
 
 __all__ = ["ModelEntry", "read_entries"]
@@ -98,24 +97,11 @@ class _File:
 
 def read_entries() -> tuple[ModelEntry, ...]:
     """Reads all files of the registry."""
-    # pydantic takes megabytes, and a process that makes pictures rarely asks the registry.
-    from pydantic import TypeAdapter  # noqa: PLC0415
-
-    adapter = TypeAdapter(_File)
-    entries: list[ModelEntry] = []
-    for path in sorted(_FOLDER.glob("*.yaml")):
-        file = adapter.validate_python(_parsed(path))
-        entries += [_entry(each, file) for each in file.models]
-    return tuple(entries)
+    files = read_data(_FOLDER, _File)
+    return tuple(_entry(each, file) for file in files for each in file.models)
 
 
 def _entry(each: _Entry, file: _File) -> ModelEntry:
     values = {name: getattr(each, name) for name in _Entry.__slots__ if name != "native"}
     template = (each.template or file.template) if each.native else None
     return ModelEntry(**{**values, "family": file.family, "template": template})
-
-
-def _parsed(path: Path) -> Any:
-    # The parser in C, where PyYAML has it, takes a tenth of the time.
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - both are safe

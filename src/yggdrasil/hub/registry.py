@@ -70,10 +70,11 @@ class ModelRegistry(Mapping[str, ModelEntry]):
         """
         found = self.find(model)
         if found is None:
+            near = nearest(model, self.ids())
             raise ModelError(
-                f"The registry has no model {model!r}, and no pattern that it fits."
-                f"{nearest(model, self.ids())} Give the model's folder, or let its model_index.json "
-                "be asked for: from_pretrained reads the family there."
+                f"The registry has no model {model!r}, and no pattern that it fits.{near} Give the "
+                "model's folder, or let its model_index.json be asked for: from_pretrained reads "
+                "the family there."
             )
         return found
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from yggdrasil.core.errors import ModelError, nearest
 from yggdrasil.hub.addresses import is_address, read_address
+from yggdrasil.hub.checkpoint import CheckpointLibrary
 from yggdrasil.hub.families import template_of
 from yggdrasil.hub.integrity import read_json
-from yggdrasil.hub.library import INDEX, FolderLibrary, Library
+from yggdrasil.hub.library import INDEX, Library
 from yggdrasil.hub.locate import is_hub_id, locate
 from yggdrasil.hub.model_entries import ModelEntry
 from yggdrasil.hub.pipeline_classes import tasks_by_class
@@ -88,8 +89,10 @@ def _whole(model: str, library: Library, entry: ModelEntry | None) -> Resolution
     if by_class is None and entry is not None:
         return _registered(model, entry, exact=True, library=library)
     template = template_of(library)
-    named = isinstance(library, FolderLibrary)
-    why = f"{INDEX} names {pipeline}" if named else f"its tensors are those of {library.describe()}"
+    why = f"{INDEX} names {pipeline}"
+    if isinstance(library, CheckpointLibrary) and library.family is not None:
+        told = [f"{tensor} of {list(shape)}" for tensor, shape in library.family.tensors.items()]
+        why = f"it has the tensors of {library.family.name}: {', '.join(told)}"
     task = None if by_class is None else by_class[1]
     family = next((each.family for each in MODEL_REGISTRY.entries if each.template == template), "")
     return Resolution(
