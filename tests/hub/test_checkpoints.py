@@ -200,9 +200,10 @@ def test_an_unknown_prediction_gives_the_nearest(tmp_path):
     [
         (["lora_unet_a.alpha"], "is a LoRA, which changes a model and is none. It holds 1 tensors"),
         (["unet.a.lora_A.weight", "unet.a.lora_B.weight"], "is a LoRA"),
-        (["conditioner.embedders.1.model.x", "model.diffusion_model.a"], "Stable Diffusion XL"),
-        (["model.diffusion_model.joint_blocks.0.a"], "is Stable Diffusion 3"),
-        (["double_blocks.0.img_attn.qkv.weight"], "is FLUX"),
+        (["double_blocks.0.a", "distilled_guidance_layer.in_proj.bias"], "is Chroma"),
+        (["single_stream_modulation.lin.weight"], r"is FLUX\.2, which is not read from one file"),
+        (["model.diffusion_model.label_emb.0.0.weight"], r"is a relative with labels \(unCLIP\)"),
+        (["edm_mean"], r"is Playground 2\.5"),
         (["control_model.time_embed.0.weight"], "is a ControlNet"),
         (["emb_params"], "is a textual inversion"),
         (["down_blocks.0.a", "conv_in.weight"], "is one component, in Diffusers' names: give"),
@@ -305,9 +306,16 @@ def test_tensors_that_nothing_reads_are_mentioned(tiny, tiny_folder, caplog):
     assert "1 tensors more of first_stage_model.... than AutoencoderKL reads" in caplog.text
 
 
-def test_a_checkpoint_may_lack_a_component(tiny, tiny_folder):
+def test_a_component_that_a_checkpoint_lacks_is_lent_by_the_model_of_the_configurations(
+    tiny, tiny_folder, tmp_path, caplog
+):
     without(tiny.path, "first_stage_model.")
-    library = opened(tiny.path, config=FolderLibrary.open(tiny_folder("sd15")))
+    with caplog.at_level(logging.WARNING, "yggdrasil"):
+        library = opened(tiny.path, config=FolderLibrary.open(tiny_folder("sd15")))
+    assert library.source(VAE) is not None
+    assert "tiny.safetensors has no vae: taken from" in caplog.text
+    only = ConfigLibrary.open("sd1").write(tmp_path / "sd1")
+    library = opened(tiny.path, config=FolderLibrary.open(only))
     assert library.source(VAE) is None
     assert library.names() == {"unet", "text_encoder", "tokenizer", "scheduler"}
 

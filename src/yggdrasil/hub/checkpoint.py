@@ -18,7 +18,8 @@ from yggdrasil.hub.access import HubOptions
 from yggdrasil.hub.checkpoint_families import (
     CheckpointFamily,
     contents,
-    part_prefix,
+    is_never_in_a_file,
+    part_prefixes,
     recognize,
     says_prediction,
 )
@@ -35,6 +36,7 @@ _log = logging.getLogger("yggdrasil")
 _PREDICTIONS = ("epsilon", "v_prediction", "sample")
 L = TypeVar("L", FolderLibrary, ConfigLibrary)
 
+_FLOW = "flow"
 _WITHOUT_WEIGHTS = ("scheduler", "tokenizer")
 _PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
@@ -45,7 +47,7 @@ class CheckpointSource:
 
     Attributes:
         path: The file.
-        prefix: How the names of the component's tensors begin in it.
+        prefixes: How the names of the component's tensors begin in it.
         configs: Its configuration.
         where: Where that is, for messages.
         named: What the checkpoint is called in files.
@@ -53,7 +55,7 @@ class CheckpointSource:
     """
 
     path: Path
-    prefix: str
+    prefixes: tuple[str, ...]
     configs: ComponentSource
     where: str
     named: ModelReference
@@ -100,7 +102,7 @@ class CheckpointSource:
         self.check(slot)
         try:
             with safe_open(self.path, framework="pt") as file:
-                names = [name for name in file.keys() if name.startswith(self.prefix)]  # noqa: SIM118 - no mapping
+                names = [name for name in file.keys() if name.startswith(self.prefixes)]  # noqa: SIM118 - no mapping
                 tensors = {name: file.get_tensor(name) for name in names}
             loaded = convert(slot.cls, tensors, self.config(slot), dtype)
         except (*REFUSALS, OSError, SafetensorError) as error:
@@ -115,7 +117,7 @@ class CheckpointSource:
                 "built otherwise, and the pictures others than were meant.",
                 self.path,
                 loaded.unread,
-                self.prefix,
+                self.prefixes[0],
                 slot.cls.__name__,
             )
         return settle(loaded.module)
@@ -149,11 +151,11 @@ class CheckpointLibrary:
         configs = self.configs.source(slot)
         if configs is None or not issubclass(slot.cls, nn.Module):
             return configs
-        prefix = part_prefix(slot.folder, self.header)
-        if prefix is None:
-            return None
+        prefixes = part_prefixes(slot.folder, self.header)
+        if prefixes is None:
+            return configs if self._lent(slot.folder) else None
         where, named = self.configs.describe(), self.reference()
-        return CheckpointSource(self.path, prefix, configs, where, named, self.shared)
+        return CheckpointSource(self.path, prefixes, configs, where, named, self.shared)
 
     def pipeline_class(self) -> str:
         """Gives the class of pipeline that the configurations are for."""
@@ -168,8 +170,16 @@ class CheckpointLibrary:
         return {
             name
             for name in self.configs.names()
-            if name.startswith(_WITHOUT_WEIGHTS) or part_prefix(name, self.header) is not None
+            if name.startswith(_WITHOUT_WEIGHTS)
+            or part_prefixes(name, self.header) is not None
+            or self._lent(name)
         }
+
+    def _lent(self, name: str) -> bool:
+        """Says whether the model whose configurations serve gives a component that is not here."""
+        if not isinstance(self.configs, FolderLibrary) or is_never_in_a_file(name):
+            return False
+        return self.configs.holds_weights(name)
 
     def setting(self, name: str) -> Any:
         """Gives that of the configurations."""
@@ -233,12 +243,17 @@ def open_checkpoint(
     header = read_header(path)
     if config is None:
         return _of_family(recognize(header, path), path, header, prediction_type, options)
-    if all(part_prefix(name, header) is None for name in config.names()):
+    if all(part_prefixes(name, header) is None for name in config.names()):
         raise ModelError(
             f"{path} holds no component of a checkpoint. {contents(header)} Is it one component, "
             "or a LoRA?"
         )
-    return CheckpointLibrary(path, header, _predicting(config, prediction_type))
+    library = CheckpointLibrary(path, header, _predicting(config, prediction_type))
+    missing = (name for name in library.names() if part_prefixes(name, header) is None)
+    lent = sorted(name for name in missing if not name.startswith(_WITHOUT_WEIGHTS))
+    if lent:
+        _log.warning("%s has no %s: taken from %s.", path, ", ".join(lent), config.describe())
+    return library
 
 
 def _of_family(
@@ -248,8 +263,8 @@ def _of_family(
     prediction: str | None,
     options: HubOptions,
 ) -> CheckpointLibrary:
-    prediction = prediction or says_prediction(header)
     usual, *others = family.configs
+    prediction = prediction or (None if usual == _FLOW else says_prediction(header))
     if prediction is None and others:
         _log.warning(
             "%s does not say what it predicts: taken for %s, as usual for %s. If the pictures are "
@@ -258,6 +273,11 @@ def _of_family(
             usual,
             family.name,
             others[0],
+        )
+    if prediction is not None and usual == _FLOW:
+        raise ModelError(
+            f"{path} is {family.name}, which predicts a flow: prediction_type={prediction!r} means "
+            "nothing there. Leave it out."
         )
     prediction = prediction or usual
     name = family.config_set(prediction)
@@ -269,6 +289,6 @@ def _of_family(
 
 def _predicting(configs: L, prediction: str | None) -> L:
     """Gives configurations whose scheduler knows what the model predicts."""
-    if prediction is None:
+    if prediction in (None, _FLOW):
         return configs
     return replace(configs, changes={"scheduler": {"prediction_type": prediction}})

@@ -53,14 +53,17 @@ def convert(
     )
     from diffusers.loaders.single_file_utils import (  # noqa: PLC0415
         create_diffusers_clip_model_from_ldm,
+        create_diffusers_t5_model_from_checkpoint,
     )
 
     if cls.__name__ not in CONVERTERS:  # a text encoder
         with tempfile.TemporaryDirectory() as folder:  # its converter reads a file alone
             Path(folder, "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")
-            module = create_diffusers_clip_model_from_ldm(
-                cls, tensors, config=folder, torch_dtype=dtype, local_files_only=True
-            )
+            make = create_diffusers_clip_model_from_ldm
+            if cls.config_class.model_type == "t5":
+                make = create_diffusers_t5_model_from_checkpoint
+            module = make(cls, tensors, config=folder, torch_dtype=dtype, local_files_only=True)
+        module.tie_weights()  # a file may hold once what the model holds twice
         # Its converter says nothing of what it passes over, such as the last layer of OpenCLIP.
         lost = [name for name, tensor in module.state_dict().items() if tensor.is_meta]
         return Converted(module, lost, unread=0)
