@@ -50,19 +50,17 @@ def test_a_model_of_another_family_is_refused_with_its_template(tmp_path, asked,
 # -- sizes -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "step", "nearest"), [("sd1", 8, 504), ("sdxl", 8, 504), ("sd3", 16, 496)]
-)
-def test_a_size_that_a_model_cannot_take_is_refused_with_the_nearest(name, step, nearest):
+@pytest.mark.parametrize(("name", "step"), [("sd1", 8), ("sdxl", 8), ("sd3", 16)])
+def test_a_size_that_a_model_cannot_take_is_refused_with_the_nearest(name, step):
     skeleton(name).task = "txt2img"
-    message = rf"height is 500: it must be a multiple of {step} pixels; the nearest is .*{nearest}"
+    message = rf"height is 500: it must be a multiple of {step} pixels; the nearest is height=496"
     with pytest.raises(InputError, match=message):
         skeleton(name).plan("a cat", height=500, width=512)
 
 
 def test_more_than_the_positions_of_a_model_is_refused():
     skeleton("sd3").task = "txt2img"
-    with pytest.raises(InputError, match=r"height|width"):
+    with pytest.raises(InputError, match=r"^height is 4096"):
         skeleton("sd3").plan("a cat", height=4096, width=4096)
 
 
@@ -91,7 +89,7 @@ def test_what_is_cut_off_a_prompt_is_told_for_each_encoder(make, given, told, ca
     with caplog.at_level(logging.WARNING, "yggdrasil"):
         pipe(prompt, num_inference_steps=1, output_type="latent", seed=0, **given)
     said = [each for each in caplog.messages if "this was cut off the prompt" in each]
-    assert [f"reads {tokens} tokens" in each for tokens, each in zip(told, said, strict=True)]
+    assert all(f"reads {n} tokens" in each for n, each in zip(told, said, strict=True))
     assert all("dog" in each.replace(" ", "") for each in said)
 
 

@@ -89,9 +89,9 @@ class ConfigSource:
 
     def _fresh(self, slot: Component[Any]) -> FreshSource:
         """Gives the values for the slot's class; another's scheduler takes those that it knows."""
-        values = self.config(slot)
-        cls: type = slot.cls
-        if self.registered.class_name != cls.__name__ and not issubclass(cls, nn.Module):
+        values, cls = self.config(slot), slot.cls
+        is_model = issubclass(slot.cls, nn.Module)
+        if self.registered.class_name != cls.__name__ and not is_model:
             known = config_names(cls)
             values = {name: value for name, value in values.items() if name in known}
         return FreshSource(values, self.seed)
