@@ -89,7 +89,8 @@ class ConfigSource:
 
     def _fresh(self, slot: Component[Any]) -> FreshSource:
         """Gives the values for the slot's class; another's scheduler takes those that it knows."""
-        values, cls = self.config(slot), slot.cls
+        values = self.config(slot)
+        cls: type = slot.cls
         is_model = issubclass(slot.cls, nn.Module)
         if self.registered.class_name != cls.__name__ and not is_model:
             known = config_names(cls)
