@@ -43,16 +43,28 @@ def save_checkpoint(
 
 def checkpoint_tensors(components: Mapping[str, Any]) -> dict[str, Tensor]:
     """Gives the tensors of a checkpoint, with some of those that nobody reads."""
-    text_encoder, unet = components["text_encoder"], components["unet"]
-    # Stable Diffusion 2 has OpenCLIP's text encoder.
-    text = _open_clip if unet.config.use_linear_projection else _clip
+    unet = components["unet"]
     return {
         **_prefixed("model.diffusion_model.", _unet(unet)),
-        **_prefixed("first_stage_model.", _vae(components["vae"])),
-        **_prefixed("cond_stage_model.", text(text_encoder)),
+        **_prefixed("first_stage_model.", vae_tensors(components["vae"])),
+        **_texts(components),
         "betas": torch.linspace(0, 1, 8),
         "model_ema.decay": torch.tensor(0.9999),
         "model_ema.num_updates": torch.tensor(7, dtype=torch.int32),
+    }
+
+
+def _texts(components: Mapping[str, Any]) -> dict[str, Tensor]:
+    first, second = components["text_encoder"], components.get("text_encoder_2")
+    if second is None:
+        # Stable Diffusion 2 has OpenCLIP's text encoder.
+        text = _open_clip if components["unet"].config.use_linear_projection else _clip
+        return _prefixed("cond_stage_model.", text(first))
+    if first is None:  # the refiner of Stable Diffusion XL
+        return _prefixed("conditioner.embedders.0.", _open_clip(second))
+    return {
+        **_prefixed("conditioner.embedders.0.", _clip(first)),
+        **_prefixed("conditioner.embedders.1.", _open_clip(second)),
     }
 
 
@@ -78,6 +90,7 @@ def _unet(unet: Any) -> Iterable[tuple[str, Tensor]]:
     with_attention = [kind.startswith("CrossAttn") for kind in unet.config.up_block_types]
     plain = {
         "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
+        "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
         "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
     }  # fmt: skip
     middle = {"resnets.0": 0, "attentions.0": 1, "resnets.1": 2}
@@ -111,7 +124,8 @@ def _inner(kind: str, rest: str) -> str:
     return f"{_RESNET[layer]}.{end}"
 
 
-def _vae(vae: Any) -> Iterable[tuple[str, Tensor]]:
+def vae_tensors(vae: Any) -> Iterable[tuple[str, Tensor]]:
+    """Gives the tensors of an autoencoder by their names in a checkpoint."""
     last = len(vae.config.block_out_channels) - 1
     for name, tensor in vae.state_dict().items():
         layer, _, end = name.rpartition(".")
@@ -153,6 +167,9 @@ def _open_clip(encoder: Any) -> Iterable[tuple[str, Tensor]]:
         "final_layer_norm.bias": "ln_final.bias",
     }
     for name, tensor in state.items():
+        if name == "text_projection.weight":
+            yield "model.text_projection", tensor.T.contiguous()
+            continue
         found = re.fullmatch(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)", name)
         if found is None:
             yield f"model.{plain[name]}", tensor

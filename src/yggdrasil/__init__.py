@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from yggdrasil.core.registry import register_block
     from yggdrasil.core.stage import AbstractStage
     from yggdrasil.core.template_sources import register_template
+    from yggdrasil.hub.registry import MODEL_REGISTRY
     from yggdrasil.pipelines.inference import InferencePipeline
     from yggdrasil.pipelines.live.interrupt import StopOnInterrupt
     from yggdrasil.pipelines.live.preview import Preview
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "MODEL_REGISTRY",
     "AbstractBaseBlock",
     "AbstractStage",
     "ComputeGraph",
@@ -47,6 +49,7 @@ _HOMES = {
     "AbstractBaseBlock": "yggdrasil.core.block",
     "AbstractStage": "yggdrasil.core.stage",
     "ComputeGraph": "yggdrasil.core.graph",
+    "MODEL_REGISTRY": "yggdrasil.hub.registry",
     "InferencePipeline": "yggdrasil.pipelines.inference",
     "Runner": "yggdrasil.pipelines.runner",
     "Preview": "yggdrasil.pipelines.live.preview",

@@ -42,10 +42,13 @@ def seconds(code):
 BLOCKS, TEMPLATES, VERSION = (
     HELP.replace("--help", each) for each in ("blocks", "templates", "--version")
 )
+MODELS = HELP.replace('"--help"', '"hub", "list"')
+REGISTRY = "import yggdrasil; yggdrasil.MODEL_REGISTRY.resolve('black-forest-labs/FLUX.1-dev')"
 
 
 @pytest.mark.parametrize(
-    "code", ["import yggdrasil; dir(yggdrasil)", HELP, BLOCKS, TEMPLATES, VERSION]
+    "code",
+    ["import yggdrasil; dir(yggdrasil)", HELP, BLOCKS, TEMPLATES, VERSION, MODELS, REGISTRY],
 )
 def test_nothing_heavy_is_imported(code):
     listed = f"import sys; print(*[name for name in {HEAVY} if name in sys.modules])"
@@ -61,7 +64,8 @@ def test_a_pipeline_that_makes_pictures_takes_no_memory_for_checking_files():
 
 
 @pytest.mark.parametrize(
-    ("code", "limit"), [("import yggdrasil", 0.3), (HELP, 0.3), (BLOCKS, 0.7), (TEMPLATES, 0.7)]
+    ("code", "limit"),
+    [("import yggdrasil", 0.3), (HELP, 0.3), (BLOCKS, 0.7), (TEMPLATES, 0.7), (MODELS, 0.9)],
 )
 def test_starting_takes_a_fraction_of_a_second(code, limit):
     for _ in range(4):  # a processor that is slowed down for a moment is no fault

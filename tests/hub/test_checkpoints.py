@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 
 import diffusers
 import pytest
@@ -18,15 +17,16 @@ from tests.single_files import checkpoint_tensors, save_checkpoint, save_header
 from tests.tiny_models import tiny_pipeline
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import ModelError
-from yggdrasil.hub import checkpoint, checkpoint_families
+from yggdrasil.hub import checkpoint
 from yggdrasil.hub.access import HubOptions
 from yggdrasil.hub.checkpoint import open_checkpoint
+from yggdrasil.hub.config_library import ConfigLibrary
+from yggdrasil.hub.config_sets import config_sets
 from yggdrasil.hub.header import read_header
 from yggdrasil.hub.library import FolderLibrary
 from yggdrasil.hub.locate import locate, locate_checkpoint
 
-CONFIGS = Path(checkpoint_families.__file__).parent / "checkpoints"
-BUNDLED = sorted(path.parent.name for path in CONFIGS.glob("*/model_index.json"))
+BUNDLED = ["sd1", "sd1_inpaint", "sd2", "sd2_base", "sd2_inpaint"]
 
 
 def slot(cls, name):
@@ -42,8 +42,8 @@ TOKENIZER = slot(CLIPTokenizer, "tokenizer")
 SCHEDULER = slot(PNDMScheduler, "scheduler")
 
 
-def read(*names):
-    return json.loads(CONFIGS.joinpath(*names).read_text())
+def read(name, component):
+    return config_sets()[name].components[component].values
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +55,10 @@ def whole():
         if name not in made:
             with torch.device("meta"):
                 components = {
-                    "unet": UNet2DConditionModel.from_config(read(name, "unet", "config.json")),
-                    "vae": AutoencoderKL.from_config(read(name, "vae", "config.json")),
+                    "unet": UNet2DConditionModel.from_config(read(name, "unet")),
+                    "vae": AutoencoderKL.from_config(read(name, "vae")),
                     "text_encoder": CLIPTextModel(
-                        CLIPTextModel.config_class(**read(name, "text_encoder", "config.json"))
+                        CLIPTextModel.config_class(**read(name, "text_encoder"))
                     ),
                 }
                 made[name] = checkpoint_tensors(components)
@@ -79,7 +79,7 @@ def test_a_checkpoint_is_recognised_by_its_header(whole, tmp_path, name, caplog)
     path = save_header(tmp_path / "model.safetensors", whole(name))
     with caplog.at_level(logging.WARNING, "yggdrasil"):
         library = opened(path, prediction_type="epsilon" if name == "sd2_base" else None)
-    assert library.configs.root == CONFIGS / name
+    assert library.configs.name == name
     assert library.names() == {"unet", "vae", "text_encoder", "tokenizer", "scheduler"}
     source = library.source(SCHEDULER)
     prediction = "v_prediction" if name == "sd2" else "epsilon"
@@ -94,10 +94,10 @@ def test_a_checkpoint_is_recognised_by_its_header(whole, tmp_path, name, caplog)
 @pytest.mark.parametrize("name", BUNDLED)
 def test_its_names_are_those_that_diffusers_converts(whole, name):
     tensors = whole(name)
-    config = read(name, "unet", "config.json")
+    config = read(name, "unet")
     with torch.device("meta"):
         unet, vae = UNet2DConditionModel.from_config(config), None
-        vae = AutoencoderKL.from_config(read(name, "vae", "config.json"))
+        vae = AutoencoderKL.from_config(read(name, "vae"))
     converted = single_file_utils.convert_ldm_unet_checkpoint(dict(tensors), config)
     assert shapes(converted) == shapes(unet.state_dict())
     converted = single_file_utils.convert_ldm_vae_checkpoint(dict(tensors), dict(vae.config))
@@ -143,7 +143,7 @@ def test_the_configurations_are_those_that_diffusers_makes_of_the_originals(whol
     }.items():
         theirs = make({"model": {"params": params}}, tensors)
         theirs.pop("sample_size")  # the original says nothing of it that is used
-        mine = {**defaults(component), **read(name, component, "config.json")}
+        mine = {**defaults(component), **read(name, component)}
         assert {key: plain(mine[key]) for key in theirs} == {k: plain(v) for k, v in theirs.items()}
 
 
@@ -155,17 +155,6 @@ def defaults(component):
 
 def plain(value):
     return list(value) if isinstance(value, tuple) else value
-
-
-@pytest.mark.parametrize("name", BUNDLED)
-def test_the_pipelines_and_schedulers_named_are_of_diffusers(name):
-    index = read(name, "model_index.json")
-    cls = getattr(diffusers, index["_class_name"])
-    assert {n for n in index if n[0] != "_"} <= cls.__init__.__annotations__.keys()
-    config = read(name, "scheduler", "scheduler_config.json")
-    assert config["_class_name"] == index["scheduler"][1]
-    scheduler = getattr(diffusers, config["_class_name"])
-    assert config.keys() - {"_class_name"} <= dict(scheduler().config).keys()
 
 
 @pytest.mark.parametrize(
@@ -184,8 +173,7 @@ def test_what_a_checkpoint_predicts_is_said_by_the_caller_or_itself(
     with caplog.at_level(logging.WARNING, "yggdrasil"):
         library = opened(path, prediction_type=argument)
     assert library.source(SCHEDULER).config(SCHEDULER)["prediction_type"] == expected
-    folder = "sd2" if expected == "v_prediction" else "sd2_base"
-    assert library.configs.root == CONFIGS / folder
+    assert library.configs.name == ("sd2" if expected == "v_prediction" else "sd2_base")
     assert not caplog.text
 
 
@@ -212,9 +200,10 @@ def test_an_unknown_prediction_gives_the_nearest(tmp_path):
     [
         (["lora_unet_a.alpha"], "is a LoRA, which changes a model and is none. It holds 1 tensors"),
         (["unet.a.lora_A.weight", "unet.a.lora_B.weight"], "is a LoRA"),
-        (["conditioner.embedders.1.model.x", "model.diffusion_model.a"], "Stable Diffusion XL"),
-        (["model.diffusion_model.joint_blocks.0.a"], "is Stable Diffusion 3"),
-        (["double_blocks.0.img_attn.qkv.weight"], "is FLUX"),
+        (["double_blocks.0.a", "distilled_guidance_layer.in_proj.bias"], "is Chroma"),
+        (["single_stream_modulation.lin.weight"], r"is FLUX\.2, which is not read from one file"),
+        (["model.diffusion_model.label_emb.0.0.weight"], r"is a relative with labels \(unCLIP\)"),
+        (["edm_mean"], r"is Playground 2\.5"),
         (["control_model.time_embed.0.weight"], "is a ControlNet"),
         (["emb_params"], "is a textual inversion"),
         (["down_blocks.0.a", "conv_in.weight"], "is one component, in Diffusers' names: give"),
@@ -317,9 +306,16 @@ def test_tensors_that_nothing_reads_are_mentioned(tiny, tiny_folder, caplog):
     assert "1 tensors more of first_stage_model.... than AutoencoderKL reads" in caplog.text
 
 
-def test_a_checkpoint_may_lack_a_component(tiny, tiny_folder):
+def test_a_component_that_a_checkpoint_lacks_is_lent_by_the_model_of_the_configurations(
+    tiny, tiny_folder, tmp_path, caplog
+):
     without(tiny.path, "first_stage_model.")
-    library = opened(tiny.path, config=FolderLibrary.open(tiny_folder("sd15")))
+    with caplog.at_level(logging.WARNING, "yggdrasil"):
+        library = opened(tiny.path, config=FolderLibrary.open(tiny_folder("sd15")))
+    assert library.source(VAE) is not None
+    assert "tiny.safetensors has no vae: taken from" in caplog.text
+    only = ConfigLibrary.open("sd1").write(tmp_path / "sd1")
+    library = opened(tiny.path, config=FolderLibrary.open(only))
     assert library.source(VAE) is None
     assert library.names() == {"unet", "text_encoder", "tokenizer", "scheduler"}
 
@@ -340,7 +336,7 @@ def test_a_tensor_that_is_missing_is_not_left_to_chance(tiny, which, lost):
 
 @pytest.mark.parametrize("which", [UNET, VAE, TEXT])
 def test_configurations_of_another_size_are_refused(tmp_path, tiny, whole, which):
-    config = FolderLibrary.open(CONFIGS / "sd1")
+    config = FolderLibrary.open(ConfigLibrary.open("sd1").write(tmp_path / "sd1"))
     library = opened(tiny.path, config=config)
     message = f"tiny.safetensors (cannot be loaded as {which.cls.__name__} with|lack)"
     with pytest.raises(ModelError, match=message):

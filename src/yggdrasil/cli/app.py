@@ -21,6 +21,10 @@ app = typer.Typer(
 )
 graph_app = typer.Typer(help="Draw a graph, or explain one of its edges.", no_args_is_help=True)
 app.add_typer(graph_app, name="graph")
+hub_app = typer.Typer(
+    help="List, resolve and check the models that are known.", no_args_is_help=True
+)
+app.add_typer(hub_app, name="hub")
 
 Model = Annotated[
     Optional[str],  # noqa: UP045 - typer reads it at run time
@@ -377,3 +381,34 @@ def graph_explain(
     from yggdrasil.cli.graphs import explain
 
     explain(source, port, json=json)
+
+
+@hub_app.command("list")
+def hub_list(*, json: Json = False) -> None:
+    """List the models that are known by their ids."""
+    from yggdrasil.cli.hub import show_models
+
+    show_models(json=json)
+
+
+@hub_app.command("resolve")
+def hub_resolve(
+    model: Annotated[str, typer.Argument(help="A hub id, a folder or a .safetensors file.")],
+    *,
+    online: Annotated[
+        bool, typer.Option("--online", help="Ask the hub; else only what is on this machine.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Say which template a model is for, and which fact says so."""
+    from yggdrasil.cli.hub import show_resolution
+
+    show_resolution(model, online=online, json=json)
+
+
+@hub_app.command("check")
+def hub_check(*, json: Json = False) -> None:
+    """Build every registered model at full size without weights, and plan its tasks."""
+    from yggdrasil.cli.hub import check
+
+    check(json=json)

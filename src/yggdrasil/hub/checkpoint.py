@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,22 +18,26 @@ from yggdrasil.hub.access import HubOptions
 from yggdrasil.hub.checkpoint_families import (
     CheckpointFamily,
     contents,
-    part_prefix,
+    is_never_in_a_file,
+    part_prefixes,
     recognize,
     says_prediction,
 )
+from yggdrasil.hub.config_library import ConfigLibrary
 from yggdrasil.hub.conversion import convert
 from yggdrasil.hub.header import Header, read_header
 from yggdrasil.hub.library import FolderLibrary
 from yggdrasil.hub.loading import LOADING, REFUSALS, refuse_lost, settle, told
 from yggdrasil.hub.references import ModelReference, reference_to_file
-from yggdrasil.hub.sources import FolderSource
-from yggdrasil.hub.vocabulary import VocabularySource
 
 __all__ = ["CheckpointLibrary", "CheckpointSource", "is_checkpoint", "open_checkpoint"]
 
 _log = logging.getLogger("yggdrasil")
 _PREDICTIONS = ("epsilon", "v_prediction", "sample")
+L = TypeVar("L", FolderLibrary, ConfigLibrary)
+
+_FLOW = "flow"
+_WITHOUT_WEIGHTS = ("scheduler", "tokenizer")
 _PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 
@@ -43,15 +47,17 @@ class CheckpointSource:
 
     Attributes:
         path: The file.
-        prefix: How the names of the component's tensors begin in it.
-        configs: Where its configuration is.
+        prefixes: How the names of the component's tensors begin in it.
+        configs: Its configuration.
+        where: Where that is, for messages.
         named: What the checkpoint is called in files.
         shared: Components that were loaded from this file already, by folder and class.
     """
 
     path: Path
-    prefix: str
-    configs: FolderSource
+    prefixes: tuple[str, ...]
+    configs: ComponentSource
+    where: str
     named: ModelReference
     shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
 
@@ -96,14 +102,13 @@ class CheckpointSource:
         self.check(slot)
         try:
             with safe_open(self.path, framework="pt") as file:
-                names = [name for name in file.keys() if name.startswith(self.prefix)]  # noqa: SIM118 - no mapping
+                names = [name for name in file.keys() if name.startswith(self.prefixes)]  # noqa: SIM118 - no mapping
                 tensors = {name: file.get_tensor(name) for name in names}
-            folder = self.configs.root / slot.folder
-            loaded = convert(slot.cls, tensors, self.config(slot), folder, dtype)
+            loaded = convert(slot.cls, tensors, self.config(slot), dtype)
         except (*REFUSALS, OSError, SafetensorError) as error:
             raise ModelError(
-                f"{self.path} cannot be loaded as {slot.cls.__name__} with the configuration in "
-                f"{self.configs.root / slot.folder}: {told(error)}"
+                f"{self.path} cannot be loaded as {slot.cls.__name__} with the configuration of "
+                f"{slot.folder} in {self.where}: {told(error)}"
             ) from error
         refuse_lost(loaded.module, loaded.lost, self.path)
         if loaded.unread:
@@ -112,7 +117,7 @@ class CheckpointSource:
                 "built otherwise, and the pictures others than were meant.",
                 self.path,
                 loaded.unread,
-                self.prefix,
+                self.prefixes[0],
                 slot.cls.__name__,
             )
         return settle(loaded.module)
@@ -125,15 +130,15 @@ class CheckpointLibrary:
     Attributes:
         path: The file.
         header: Of the file.
-        configs: The configurations of its components, and its solver's.
-        tokenizer: Where its tokenizer comes from, if not from ``configs``.
+        configs: The configurations of its components, its solver's, and its tokenizers.
+        family: What it is, where its tensors told.
         shared: Components that were loaded already, by folder and class.
     """
 
     path: Path
     header: Header
-    configs: FolderLibrary
-    tokenizer: VocabularySource | None = None
+    configs: FolderLibrary | ConfigLibrary
+    family: CheckpointFamily | None = None
     shared: dict[tuple[str, type], object] = field(default_factory=dict, repr=False)
 
     @property
@@ -143,15 +148,14 @@ class CheckpointLibrary:
 
     def source(self, slot: Component[Any]) -> ComponentSource | None:
         """Gives the source of a slot, or None where neither file nor configurations have it."""
-        if slot.folder == "tokenizer" and self.tokenizer is not None:
-            return self.tokenizer
         configs = self.configs.source(slot)
         if configs is None or not issubclass(slot.cls, nn.Module):
             return configs
-        prefix = part_prefix(slot.folder, self.header)
-        if prefix is None:
-            return None
-        return CheckpointSource(self.path, prefix, configs, self.reference(), self.shared)
+        prefixes = part_prefixes(slot.folder, self.header)
+        if prefixes is None:
+            return configs if self._lent(slot.folder) else None
+        where, named = self.configs.describe(), self.reference()
+        return CheckpointSource(self.path, prefixes, configs, where, named, self.shared)
 
     def pipeline_class(self) -> str:
         """Gives the class of pipeline that the configurations are for."""
@@ -163,12 +167,19 @@ class CheckpointLibrary:
 
     def names(self) -> set[str]:
         """Gives the names of the components that can be had."""
-        without_weights = {"scheduler", "tokenizer"}
         return {
             name
             for name in self.configs.names()
-            if name in without_weights or part_prefix(name, self.header) is not None
+            if name.startswith(_WITHOUT_WEIGHTS)
+            or part_prefixes(name, self.header) is not None
+            or self._lent(name)
         }
+
+    def _lent(self, name: str) -> bool:
+        """Says whether the model whose configurations serve gives a component that is not here."""
+        if not isinstance(self.configs, FolderLibrary) or is_never_in_a_file(name):
+            return False
+        return self.configs.holds_weights(name)
 
     def setting(self, name: str) -> Any:
         """Gives that of the configurations."""
@@ -180,10 +191,9 @@ class CheckpointLibrary:
 
     def reference(self) -> ModelReference:
         """Names the file, and the model whose configurations serve unless the package has them."""
-        of_package = self.tokenizer is not None
         return reference_to_file(
             self.path,
-            config=None if of_package else self.configs.reference(),
+            config=self.configs.reference(),
             prediction_type=self.configs.changes.get("scheduler", {}).get("prediction_type"),
         )
 
@@ -233,12 +243,17 @@ def open_checkpoint(
     header = read_header(path)
     if config is None:
         return _of_family(recognize(header, path), path, header, prediction_type, options)
-    if all(part_prefix(name, header) is None for name in config.names()):
+    if all(part_prefixes(name, header) is None for name in config.names()):
         raise ModelError(
             f"{path} holds no component of a checkpoint. {contents(header)} Is it one component, "
             "or a LoRA?"
         )
-    return CheckpointLibrary(path, header, _predicting(config, prediction_type))
+    library = CheckpointLibrary(path, header, _predicting(config, prediction_type))
+    missing = (name for name in library.names() if part_prefixes(name, header) is None)
+    lent = sorted(name for name in missing if not name.startswith(_WITHOUT_WEIGHTS))
+    if lent:
+        _log.warning("%s has no %s: taken from %s.", path, ", ".join(lent), config.describe())
+    return library
 
 
 def _of_family(
@@ -248,8 +263,8 @@ def _of_family(
     prediction: str | None,
     options: HubOptions,
 ) -> CheckpointLibrary:
-    prediction = prediction or says_prediction(header)
     usual, *others = family.configs
+    prediction = prediction or (None if usual == _FLOW else says_prediction(header))
     if prediction is None and others:
         _log.warning(
             "%s does not say what it predicts: taken for %s, as usual for %s. If the pictures are "
@@ -259,19 +274,21 @@ def _of_family(
             family.name,
             others[0],
         )
+    if prediction is not None and usual == _FLOW:
+        raise ModelError(
+            f"{path} is {family.name}, which predicts a flow: prediction_type={prediction!r} means "
+            "nothing there. Leave it out."
+        )
     prediction = prediction or usual
-    configs = FolderLibrary.open(family.folder(prediction))
-    tokenizer = VocabularySource(
-        family.tokenizer.vocabulary,
-        {"pad_token": family.tokenizer.pad_token},
-        str(path),
-        replace(options, revision=None),
+    name = family.config_set(prediction)
+    configs = replace(
+        ConfigLibrary.open(name), options=replace(options, revision=None), wanted_by=str(path)
     )
-    return CheckpointLibrary(path, header, _predicting(configs, prediction), tokenizer)
+    return CheckpointLibrary(path, header, _predicting(configs, prediction), family)
 
 
-def _predicting(configs: FolderLibrary, prediction: str | None) -> FolderLibrary:
+def _predicting(configs: L, prediction: str | None) -> L:
     """Gives configurations whose scheduler knows what the model predicts."""
-    if prediction is None:
+    if prediction in (None, _FLOW):
         return configs
     return replace(configs, changes={"scheduler": {"prediction_type": prediction}})

@@ -16,9 +16,9 @@ from yggdrasil.hub.header import Header
 
 __all__ = [
     "CheckpointFamily",
-    "TokenizerSettings",
     "contents",
-    "part_prefix",
+    "is_never_in_a_file",
+    "part_prefixes",
     "recognize",
     "says_prediction",
 ]
@@ -28,22 +28,8 @@ _FOLDER = Path(__file__).parent / "checkpoints"
 _PREDICTIONS = {"epsilon": "epsilon", "eps": "epsilon", "v": "v_prediction", "sample": "sample"}
 
 
+_OFTEN_LEFT_OUT = "model.diffusion_model."
 _STRICT = {"extra": "forbid"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenizerSettings:
-    """A family's tokenizer, which no checkpoint holds.
-
-    Attributes:
-        vocabulary: A model on the hub that has the vocabulary.
-        pad_token: What prompts are filled up with.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-
-    vocabulary: str
-    pad_token: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +38,7 @@ class CheckpointFamily:
 
     Attributes:
         name: For people.
-        configs: Folders of configurations by what the model predicts, the usual one first.
-        tokenizer: The tokenizer.
+        configs: Registered sets of configurations by what the model predicts, the usual one first.
         tensors: Tensors that all its checkpoints have, with their shapes.
     """
 
@@ -61,21 +46,24 @@ class CheckpointFamily:
 
     name: str
     configs: dict[str, str]
-    tokenizer: TokenizerSettings
     tensors: dict[str, tuple[int, ...]]
 
-    def folder(self, prediction: str | None) -> Path:
-        """Gives the folder of configurations.
+    def config_set(self, prediction: str | None) -> str:
+        """Gives the name of the registered set.
 
         Args:
-            prediction: What the model predicts; the usual if None or known to no folder.
+            prediction: What the model predicts; the usual if None or known to no set.
         """
         usual = next(iter(self.configs.values()))
-        return _FOLDER / self.configs.get(prediction or "", usual)
+        return self.configs.get(prediction or "", usual)
 
     def differences(self, header: Header) -> list[str]:
         """Says what a file has or lacks that makes it none of the family."""
-        found = header.tensors
+        found = {**header.tensors}
+        for name in self.tensors.keys() - found.keys():
+            bare = name.removeprefix(_OFTEN_LEFT_OUT)
+            if bare in found:
+                found[name] = found[bare]
         lacking = [f"lacks {name}" for name in self.tensors if name not in found]
         others = [
             f"has {name} of {list(found[name].shape)} in the place of {list(shape)}"
@@ -84,6 +72,13 @@ class CheckpointFamily:
         ]
         return [*others, *lacking]
 
+    def likeness(self, header: Header) -> tuple[float, int]:
+        """Says how like the family a file is: by the share of its tensors, then by their shapes."""
+        differences = self.differences(header)
+        lacking = sum(each.startswith("lacks ") for each in differences)
+        share = 1 - lacking / len(self.tensors)
+        return share, -len(differences) if share else 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Other:
@@ -91,6 +86,13 @@ class _Other:
 
     tensor: str
     what: str
+    unless: str | None = None
+
+    def fits(self, header: Header) -> bool:
+        """Says whether a file is this."""
+        if self.unless is not None and fnmatch.filter(header.tensors, self.unless):
+            return False
+        return bool(fnmatch.filter(header.tensors, self.tensor))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +100,10 @@ class _Known:
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
 
     schema: Literal[1]
-    parts: dict[str, tuple[str, ...]]
+    parts: dict[str, tuple[tuple[str, ...], ...]]
     families: tuple[CheckpointFamily, ...]
     others: tuple[_Other, ...]
+    never: tuple[str, ...]
 
 
 def recognize(header: Header, path: Path) -> CheckpointFamily:
@@ -115,13 +118,13 @@ def recognize(header: Header, path: Path) -> CheckpointFamily:
     """
     known = _known()
     for other in known.others:
-        if fnmatch.filter(header.tensors, other.tensor):
+        if other.fits(header):
             raise ModelError(f"{path} is {other.what}. {contents(header)}")
     differences = {each.name: each.differences(header) for each in known.families}
     for family in known.families:
         if not differences[family.name]:
             return family
-    near = min(differences, key=lambda name: len(differences[name]))
+    near = max(known.families, key=lambda each: each.likeness(header)).name
     raise ModelError(
         f"{path} is of no family that is known ({', '.join(differences)}). {contents(header)} "
         f"Compared with {near}, it {' and '.join(differences[near])}. If it is a relative of one "
@@ -130,7 +133,7 @@ def recognize(header: Header, path: Path) -> CheckpointFamily:
     )
 
 
-def part_prefix(component: str, header: Header) -> str | None:
+def part_prefixes(component: str, header: Header) -> tuple[str, ...] | None:
     """Gives how the names of a component's tensors begin in a checkpoint.
 
     Args:
@@ -138,10 +141,15 @@ def part_prefix(component: str, header: Header) -> str | None:
         header: Of the file.
 
     Returns:
-        Such as ``model.diffusion_model.``; None where the file has no such component.
+        Such as ``("model.diffusion_model.",)``; None where the file has no such component.
     """
-    prefixes = _known().parts.get(component, ())
-    return next((p for p in prefixes if any(n.startswith(p) for n in header.tensors)), None)
+    known = _known().parts.get(component, ())
+    return next((p for p in known if any(n.startswith(p[0]) for n in header.tensors)), None)
+
+
+def is_never_in_a_file(component: str) -> bool:
+    """Says whether no checkpoint holds a component, such as a safety checker."""
+    return component in _known().never
 
 
 def says_prediction(header: Header) -> str | None:

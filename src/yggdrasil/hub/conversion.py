@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +33,6 @@ def convert(
     cls: Any,
     tensors: Mapping[str, Tensor],
     config: Mapping[str, Any],
-    folder: Path,
     dtype: torch.dtype,
 ) -> Converted:
     """Makes a model of a component's tensors.
@@ -40,7 +41,6 @@ def convert(
         cls: The model's class, of Diffusers or of transformers.
         tensors: By their names in the checkpoint.
         config: The model's configuration.
-        folder: The folder that the configuration is in.
         dtype: Of the model's weights.
 
     Raises:
@@ -53,17 +53,17 @@ def convert(
     )
     from diffusers.loaders.single_file_utils import (  # noqa: PLC0415
         create_diffusers_clip_model_from_ldm,
+        create_diffusers_t5_model_from_checkpoint,
     )
 
     if cls.__name__ not in CONVERTERS:  # a text encoder
-        module = create_diffusers_clip_model_from_ldm(
-            cls,
-            tensors,
-            config=str(folder.parent),
-            subfolder=folder.name,
-            torch_dtype=dtype,
-            local_files_only=True,
-        )
+        with tempfile.TemporaryDirectory() as folder:  # its converter reads a file alone
+            Path(folder, "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")
+            make = create_diffusers_clip_model_from_ldm
+            if cls.config_class.model_type == "t5":
+                make = create_diffusers_t5_model_from_checkpoint
+            module = make(cls, tensors, config=folder, torch_dtype=dtype, local_files_only=True)
+        module.tie_weights()  # a file may hold once what the model holds twice
         # Its converter says nothing of what it passes over, such as the last layer of OpenCLIP.
         lost = [name for name, tensor in module.state_dict().items() if tensor.is_meta]
         return Converted(module, lost, unread=0)

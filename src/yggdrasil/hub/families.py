@@ -4,25 +4,46 @@ from __future__ import annotations
 
 from yggdrasil.core.errors import ModelError, nearest
 from yggdrasil.core.template_documents import template_bases
-from yggdrasil.core.templates import load_template, template_names
+from yggdrasil.core.templates import load_template
+from yggdrasil.hub.library import FolderLibrary, Library
+from yggdrasil.hub.pipeline_classes import tasks_by_class
+from yggdrasil.hub.registry import MODEL_REGISTRY
 
-__all__ = ["check_family", "diffusers_class", "template_for"]
+__all__ = ["check_family", "diffusers_class", "template_for", "template_of"]
 
 
-def template_for(pipeline_class: str, where: str) -> tuple[str, str]:
+def template_of(library: Library) -> str:
+    """Gives the template for a model: by its pipeline's class, and after that by the registry.
+
+    Args:
+        library: The model.
+
+    Raises:
+        ModelError: Neither knows one; says what was seen.
+    """
+    pipeline_class, reference = library.pipeline_class(), library.reference()
+    entry = None if reference is None else MODEL_REGISTRY.find(reference.name)
+    if pipeline_class not in tasks_by_class() and entry is not None and entry.task is not None:
+        return str(entry.template)
+    seen = f" Its components are {_components(library)}."
+    return template_for(pipeline_class, library.describe(), seen)[0]
+
+
+def template_for(pipeline_class: str, where: str, seen: str = "") -> tuple[str, str]:
     """Gives the template and task that stand for a Diffusers pipeline class.
 
     Args:
         pipeline_class: As in ``model_index.json``'s ``_class_name``.
         where: The model, for the message.
+        seen: What else was seen of it, for the message.
 
     Raises:
         ModelError: No template names the class.
     """
-    known = _known_classes()
+    known = tasks_by_class()
     if pipeline_class not in known:
         raise ModelError(
-            f"{where} is a {pipeline_class}, for which there is no template yet."
+            f"{where} is a {pipeline_class}, for which there is no template yet.{seen}"
             f"{nearest(pipeline_class, known)}"
         )
     return known[pipeline_class]
@@ -44,7 +65,7 @@ def check_family(template: str, pipeline_class: str, where: str) -> None:
     own = {each.get("diffusers") for each in load_template(template).tasks.values()} - {None}
     if not own or pipeline_class in own:
         return
-    other, _ = _known_classes().get(pipeline_class, (None, ""))
+    other, _ = tasks_by_class().get(pipeline_class, (None, ""))
     # A template that extends another adds to the models of that one.
     if other is not None and other not in template_bases(template):
         raise ModelError(
@@ -54,17 +75,16 @@ def check_family(template: str, pipeline_class: str, where: str) -> None:
         )
 
 
-def _known_classes() -> dict[str, tuple[str, str]]:
-    """Gives template and task by the Diffusers pipeline class that they stand for."""
-    known: dict[str, tuple[str, str]] = {}
-    for template in template_names():
-        for task, settings in load_template(template).tasks.items():
-            if "diffusers" in settings:
-                known.setdefault(settings["diffusers"], (template, task))
-    return known
-
-
 def diffusers_class(template: str, task: str) -> str | None:
     """Gives the Diffusers pipeline class that a task of a template stands for."""
     name = load_template(template).tasks[task].get("diffusers")
     return None if name is None else str(name)
+
+
+def _components(library: Library) -> str:
+    """Says which components a model has, with their classes where its index is at hand."""
+    index = library.index() if isinstance(library, FolderLibrary) else {}
+    told = [
+        f"{name} ({index[name][1]})" if name in index else name for name in sorted(library.names())
+    ]
+    return ", ".join(told) or "none"

@@ -184,6 +184,10 @@ class FolderLibrary:
         value = self.index().get(name)
         return None if isinstance(value, list) else value
 
+    def holds_weights(self, name: str) -> bool:
+        """Says whether there are weights of a component, of any variant."""
+        return bool(self._weights(name))
+
     def describe(self) -> str:
         """Gives the folder, or the model of the hub with its commit."""
         return str(self.root) if self.snapshot is None else self.snapshot.describe()

@@ -12,6 +12,7 @@ from yggdrasil.hub.addresses import FileAddress, address_of, is_address, read_ad
 from yggdrasil.hub.checkpoint import CheckpointLibrary, is_checkpoint, open_checkpoint
 from yggdrasil.hub.library import GRAPH, INDEX, FolderLibrary
 from yggdrasil.hub.lone import CONFIG, LoneLibrary, is_lone
+from yggdrasil.hub.registry import MODEL_REGISTRY
 from yggdrasil.hub.snapshot import Snapshot, open_snapshot
 from yggdrasil.hub.zoo_models import zoo_models
 
@@ -214,6 +215,9 @@ def _no_pipeline(snapshot: Snapshot, part: str) -> str:
     more = ", ..." if len(files) > 8 else ""
     single = [address_of(snapshot.model, file) for file in files if is_checkpoint(file)]
     way = f" For a checkpoint of one file give {single[0]!r}." if single else ""
+    entry = MODEL_REGISTRY.find(snapshot.model)
+    if entry is not None and entry.component is not None:
+        way = f" The registry has it as {entry.about} ({entry.component})."
     return (
         f"{snapshot.describe()} has no {INDEX}{where}, so it is not a pipeline in Diffusers' "
         f"layout; it has {', '.join(files[:8]) or 'nothing'}{more}.{way}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -285,18 +286,35 @@ class FreshSource:
                 named as one that is to begin at zero.
         """
         self.check(slot)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), within_memory(slot.cls.__name__):
             torch.manual_seed(self.seed)
-            try:
-                with within_memory(slot.cls.__name__):
-                    value = _make(slot.cls, self.values)
-            except (*REFUSALS, ArithmeticError, AttributeError, ImportError) as error:
-                raise ConfigError(
-                    f"{slot.cls.__name__} cannot be made from its configuration: {told(error)}"
-                ) from error
+            value = self._made(slot)
         for ending in self.zero:
             _zero_layers(value, ending)
         return value.to(dtype=dtype) if isinstance(value, nn.Module) else value
+
+    def skeleton(self, slot: Component[Any]) -> Any:
+        """Makes the component without weights: its tensors are on the meta device.
+
+        Args:
+            slot: Where it is wanted.
+
+        Raises:
+            ConfigError: The configuration does not fit the class.
+        """
+        self.check(slot)
+        with LOADING, torch.device("meta"), warnings.catch_warnings():
+            # Models of Diffusers that make a part of a name that it gave up warn of it.
+            warnings.simplefilter("ignore", FutureWarning)
+            return self._made(slot)
+
+    def _made(self, slot: Component[Any]) -> Any:
+        try:
+            return _make(slot.cls, self.values)
+        except (*REFUSALS, ArithmeticError, AttributeError, ImportError) as error:
+            raise ConfigError(
+                f"{slot.cls.__name__} cannot be made from its configuration: {told(error)}"
+            ) from error
 
     def check(self, slot: Component[Any]) -> None:
         """Checks the names in the configuration without making anything.

@@ -10,6 +10,7 @@ from yggdrasil.core.component import Component, ComponentSource
 from yggdrasil.core.errors import ConfigError, ModelError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
+from yggdrasil.hub.checkpoint import is_checkpoint
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import locate_part
 from yggdrasil.hub.lone import LoneLibrary
@@ -106,9 +107,13 @@ def check_whole(graph: ComputeGraph, library: Library, given: Collection[str]) -
             # A solver by itself has the defaults of its class; of a model, that is a fault.
             needed = not slot.optional or block.role == "solver"
             if needed and name not in block.sources and slot.folder not in given:
+                named = library.reference()
+                alone = named is not None and is_checkpoint(named.name) and named.config is None
+                way = ", or config=..., a folder or hub id of a whole model" if alone else ""
                 raise ModelError(
                     f"{library.describe()} has no {slot.folder!r}, which node {path!r} needs; it "
                     f"has {', '.join(sorted(library.names())) or 'none'}. Give {slot.folder}=..."
+                    f"{way}"
                 )
 
 

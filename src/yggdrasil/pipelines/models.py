@@ -8,7 +8,7 @@ from yggdrasil.core.adapters import AbstractAdapter
 from yggdrasil.core.errors import InputError, ModelError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.templates import resolve_template
-from yggdrasil.hub.families import template_for
+from yggdrasil.hub.families import template_of
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import is_hub_id
 from yggdrasil.pipelines.components import blocks_of
@@ -33,8 +33,7 @@ def graph_of(library: Library) -> ComputeGraph:
             if isinstance(block, AbstractAdapter):
                 block.open_files(library.graph_file.parent)
         return graph
-    template, _ = template_for(library.pipeline_class(), library.describe())
-    return resolve_template(template)[0]
+    return resolve_template(template_of(library))[0]
 
 
 def own_task(graph: ComputeGraph, library: Library) -> str | None:

@@ -1,0 +1,122 @@
+"""What is said where a call or a model cannot be right, for the larger families: before weights."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+
+import pytest
+from PIL import Image
+
+from tests.pipelines.conftest import quiet
+from tests.tiny_flux import tiny_flux
+from tests.tiny_sd3 import tiny_sd3
+from tests.tiny_sdxl import tiny_sdxl
+from yggdrasil import InferencePipeline
+from yggdrasil.core.errors import InputError, MissingInputError, ModelError, UnknownInputError
+from yggdrasil.hub.config_library import ConfigLibrary
+from yggdrasil.pipelines.skeletons import skeleton_of
+
+PICTURE = Image.new("RGB", (64, 64))
+
+
+@functools.cache
+def skeleton(name):
+    """Makes a model of full size without weights: what is said of a plan is said before any."""
+    return skeleton_of(ConfigLibrary.open(name))
+
+
+# -- a model of another family ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "cls", "belongs"),
+    [
+        ("sdxl", "FluxPipeline", "flux"),
+        ("flux", "StableDiffusion3Pipeline", "sd3"),
+        ("sd3_img2img", "StableDiffusionXLImg2ImgPipeline", "sdxl"),
+        ("sd15", "StableDiffusionXLPipeline", "sdxl"),
+        ("flux_fill", "FluxPriorReduxPipeline", "flux_redux"),
+    ],
+)
+def test_a_model_of_another_family_is_refused_with_its_template(tmp_path, asked, cls, belongs):
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": cls}))
+    message = rf"is a {cls}, a model for the template '{belongs}', and not for .*from_template\('"
+    with pytest.raises(ModelError, match=message):
+        InferencePipeline.from_template(asked, pretrained=tmp_path)
+
+
+# -- sizes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "step"), [("sd1", 8), ("sdxl", 8), ("sd3", 16)])
+def test_a_size_that_a_model_cannot_take_is_refused_with_the_nearest(name, step):
+    skeleton(name).task = "txt2img"
+    message = rf"height is 500: it must be a multiple of {step} pixels; the nearest is height=496"
+    with pytest.raises(InputError, match=message):
+        skeleton(name).plan("a cat", height=500, width=512)
+
+
+def test_more_than_the_positions_of_a_model_is_refused():
+    skeleton("sd3").task = "txt2img"
+    with pytest.raises(InputError, match=r"^height is 4096"):
+        skeleton("sd3").plan("a cat", height=4096, width=4096)
+
+
+def test_a_size_that_flux_makes_smaller_is_warned_of_as_by_diffusers(caplog):
+    skeleton("flux_dev").task = "txt2img"
+    with caplog.at_level(logging.WARNING, "yggdrasil"):
+        skeleton("flux_dev").plan("a cat", height=500, width=512)
+    assert "496 pixels high and 512 wide in the place of 500 and 512" in caplog.text
+    assert "multiples of 16" in caplog.text
+
+
+# -- prompts ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "given", "told"),
+    [
+        (tiny_sdxl, {}, [77, 77]),
+        (tiny_sd3, {"max_sequence_length": 16}, [77, 77, 16]),
+        (tiny_flux, {"max_sequence_length": 16}, [77, 16]),
+    ],
+)
+def test_what_is_cut_off_a_prompt_is_told_for_each_encoder(make, given, told, caplog):
+    pipe = quiet(InferencePipeline.from_diffusers(make()))
+    prompt = "a cat " * 80 + "and a dog"
+    with caplog.at_level(logging.WARNING, "yggdrasil"):
+        pipe(prompt, num_inference_steps=1, output_type="latent", seed=0, **given)
+    said = [each for each in caplog.messages if "this was cut off the prompt" in each]
+    assert all(f"reads {n} tokens" in each for n, each in zip(told, said, strict=True))
+    assert all("dog" in each.replace(" ", "") for each in said)
+
+
+# -- arguments -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "argument", "others"),
+    [
+        ("sdxl", "txt2img", "strength", "'img2img' or 'inpaint'"),
+        ("sdxl", "img2img", "padding_mask_crop", "'inpaint'"),
+        ("sd3", "img2img", "skip_guidance_layers", "'txt2img'"),
+        ("flux_dev", "txt2img", "control_image", "'control' or 'control_img2img'"),
+        ("flux_dev", "fill", "true_cfg_scale", "'txt2img' or 'img2img' or 'inpaint' or 'kontext'"),
+        ("flux_dev", "img2img", "max_area", "'kontext'"),
+    ],
+)
+def test_an_argument_of_another_task_names_the_task(name, task, argument, others):
+    pipe = skeleton(name)
+    pipe.task = task
+    pictures = dict.fromkeys(pipe.graph.tasks[task].get("requires", ()), PICTURE)
+    message = rf"Task '{task}' takes no argument '{argument}'\. Task {others} does\."
+    with pytest.raises(UnknownInputError, match=message):
+        pipe.plan("a cat", **{**pictures, argument: 2})
+
+
+def test_a_picture_that_a_task_needs_is_asked_for():
+    skeleton("flux_fill").task = "fill"
+    with pytest.raises(MissingInputError, match="Task 'fill' needs 'image' and 'mask_image'"):
+        skeleton("flux_fill").plan("a cat")
