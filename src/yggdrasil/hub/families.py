@@ -5,7 +5,12 @@ from __future__ import annotations
 from yggdrasil.core.errors import ModelError, nearest
 from yggdrasil.core.templates import load_template, template_names
 
-__all__ = ["check_family", "diffusers_class", "template_for"]
+__all__ = ["check_family", "diffusers_class", "has_template", "template_for"]
+
+
+def has_template(pipeline_class: str) -> bool:
+    """Says whether a template stands for a Diffusers pipeline class."""
+    return pipeline_class in _known_classes()
 
 
 def template_for(pipeline_class: str, where: str) -> tuple[str, str]:

@@ -27,6 +27,7 @@ from yggdrasil.pipelines.live.preview import Preview, PreviewFrame
 from yggdrasil.pipelines.makers import PipelineMakers
 from yggdrasil.pipelines.metadata import describe_call
 from yggdrasil.pipelines.notices import warn_of_unread
+from yggdrasil.pipelines.opaque import whole_block
 from yggdrasil.pipelines.profiling.profile import measured
 from yggdrasil.pipelines.progress import ProgressBar
 from yggdrasil.pipelines.result import GenerationResult
@@ -38,6 +39,8 @@ from yggdrasil.pipelines.workflows.origin import Declaration, Origin
 __all__ = ["InferencePipeline"]
 
 _DEFAULT_CALLBACK_INPUTS = ("latents",)
+_SHOWN = ("images", "frames", "video", "audios", "audio")
+"""Outputs that come in the form that ``output_type`` says; the first that a graph has."""
 
 
 class InferencePipeline(PipelineMakers, PipelineViews):
@@ -102,14 +105,14 @@ class InferencePipeline(PipelineMakers, PipelineViews):
         *,
         return_dict: Literal[False],
         **arguments: Any,
-    ) -> tuple[Any, list[bool] | None]: ...
+    ) -> tuple[Any, ...]: ...
     def __call__(
         self,
         prompt: str | Sequence[str] | None = None,
         *,
         seed: int | Sequence[int] | None = None,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
-        output_type: str = "pil",
+        output_type: str | None = None,
         return_dict: bool = True,
         callback_on_step_end: Callable[..., Mapping[str, Any] | None] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = _DEFAULT_CALLBACK_INPUTS,
@@ -117,7 +120,7 @@ class InferencePipeline(PipelineMakers, PipelineViews):
         preview: Preview | Callable[[PreviewFrame], object] | None = None,
         cancelled: Callable[[], bool] | None = None,
         **arguments: Any,
-    ) -> GenerationResult | tuple[Any, list[bool] | None]:
+    ) -> GenerationResult | tuple[Any, ...]:
         """Makes pictures.
 
         Takes the keyword arguments of the Diffusers pipeline of the task, and those below.
@@ -126,8 +129,10 @@ class InferencePipeline(PipelineMakers, PipelineViews):
             prompt: What the pictures are to show.
             seed: A number for the batch, or one for each picture, in place of ``generator``.
             generator: PyTorch generators, as Diffusers takes them.
-            output_type: ``pil``, ``np``, ``pt`` or ``latent``.
-            return_dict: False gives ``(images, flags of the safety checker)``, as Diffusers does.
+            output_type: ``pil``, ``np``, ``pt`` or ``latent``; ``pil`` unless given, and of a
+                Diffusers pipeline that runs as one block what that has.
+            return_dict: False gives ``(images, flags of the safety checker)``, as Diffusers does;
+                of a Diffusers pipeline that runs as one block all that it gives back.
             callback_on_step_end: Called after each step; see ``pipelines.callbacks``.
             callback_on_step_end_tensor_inputs: The values that it gets.
             observers: Further listeners to calls and steps, such as a ``StopOnInterrupt``.
@@ -168,8 +173,10 @@ class InferencePipeline(PipelineMakers, PipelineViews):
                 tracer=self._profile,
             )
         latents = outputs.get("latents")
-        images = latents if output_type == "latent" else outputs.get("images")
+        images = outputs.get("images", latents if output_type == "latent" else None)
         if not return_dict:
+            if whole_block(self.graph) is not None:
+                return tuple(outputs.values())
             return images, outputs.get("nsfw_content_detected")
         metadata = describe_call(
             self.graph, task, call, seed=seed, library=self._library,
@@ -184,7 +191,7 @@ class InferencePipeline(PipelineMakers, PipelineViews):
         self,
         prompt: str | Sequence[str] | None = None,
         *,
-        output_type: str = "pil",
+        output_type: str | None = None,
         **arguments: Any,
     ) -> Plan:
         """Gives the plan of a call without running it; print it to see what would run.
@@ -265,22 +272,29 @@ class InferencePipeline(PipelineMakers, PipelineViews):
         self._filled_version = self.graph.version
 
     def _prepare(
-        self, call: Mapping[str, Any], output_type: str
+        self, call: Mapping[str, Any], output_type: str | None
     ) -> tuple[Task | None, dict[str, Any], list[str]]:
         """Gives the task of a call, the graph's inputs, and the outputs wanted."""
         self._fill()
         wiring = self._runtime.wiring()
         task, inputs = bind_call(self.graph, wiring, self.task, call)
-        decoded = {"images", "nsfw_content_detected"} if output_type == "latent" else set()
+        # Where a graph gives latents too, pictures are what is decoded of them.
+        decoded: set[str] = set()
+        if output_type == "latent" and "latents" in self.graph.outputs:
+            decoded = {"images", "nsfw_content_detected"}
         wanted = [
             name
             for name in self.graph.outputs
             if name not in decoded and not declined(wiring, wiring.outputs[name].vertex)
         ]
-        if "images" in wanted:
-            # Of stages the one that gives the pictures; what goes from stage to stage is PIL.
-            stage, dot, _ = wiring.outputs["images"].vertex.node.rpartition(".")
-            inputs.update(self._known({f"{stage}{dot}output_type": output_type}))
+        shown = next((name for name in _SHOWN if name in wanted), None)
+        if shown is not None:
+            # Of stages the one that gives the result; what goes from stage to stage is PIL.
+            vertex = wiring.outputs[shown].vertex
+            stage, dot, _ = vertex.node.rpartition(".")
+            form = output_type or (None if wiring.spec(vertex).opaque else "pil")
+            if form is not None:
+                inputs.update(self._known({f"{stage}{dot}output_type": form}))
         if isinstance(call["generator"], list):
             inputs.update(self._known({"one_by_one": True}))
         return task, inputs, wanted

@@ -16,6 +16,7 @@ from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.serialization import to_yaml
 from yggdrasil.hub.library import Library
 from yggdrasil.pipelines.components import blocks_of
+from yggdrasil.pipelines.opaque import whole_block
 
 __all__ = ["refuse_adapters", "save_pipeline"]
 
@@ -55,8 +56,11 @@ def save_pipeline(graph: ComputeGraph, library: Library | None, folder: Path) ->
     for name, (_, value) in sorted(held.items()):
         _replace(folder / name, value)
         index[name] = _library_and_class(value)
-    index |= {name: [None, None] for name in _OPTIONAL if name not in index}
-    index["requires_safety_checker"] = False
+    whole = whole_block(graph)
+    # A pipeline that runs whole has no other entries than its own.
+    lacking = _OPTIONAL if whole is None else [slot.folder for slot in whole.slots().values()]
+    index |= {name: [None, None] for name in lacking if name not in index}
+    index |= {"requires_safety_checker": False} if whole is None else whole.config["settings"] or {}
     (folder / "model_index.json").write_text(f"{json.dumps(index, indent=2)}\n", encoding="utf-8")
     (folder / "graph.yaml").write_text(text, encoding="utf-8")
     return folder
