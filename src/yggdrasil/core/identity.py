@@ -101,7 +101,10 @@ def _tell_modules(module: nn.Module, parts: list[object]) -> None:
 
 def _of_object(value: object) -> tuple[object, ...]:
     """Gives what a component that is no module is; tokens added to a tokenizer make it longer."""
-    length = len(value) if hasattr(value, "__len__") else -1
+    try:
+        length = len(value)  # type: ignore[arg-type] # that is what is tried
+    except (TypeError, AttributeError):  # one of Diffusers' schedulers has a length that fails
+        length = -1
     return (serial_of(type(value)), serial_of(value), length)
 
 

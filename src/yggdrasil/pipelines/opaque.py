@@ -81,8 +81,8 @@ def opaque_nodes(graph: GraphLike) -> dict[str, AbstractBaseBlock]:
     }
 
 
-def whole_block(graph: GraphLike) -> AbstractBaseBlock | None:
-    """Gives the block of a graph that is one opaque block and nothing else."""
+def whole_block(graph: GraphLike) -> Any:
+    """Gives the block of a graph that is one opaque block and nothing else, or None."""
     found = opaque_nodes(graph)
     return next(iter(found.values())) if len(graph.nodes) == len(found) == 1 else None
 

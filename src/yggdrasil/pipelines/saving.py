@@ -57,10 +57,11 @@ def save_pipeline(graph: ComputeGraph, library: Library | None, folder: Path) ->
         _replace(folder / name, value)
         index[name] = _library_and_class(value)
     whole = whole_block(graph)
-    # A pipeline that runs whole has no other entries than its own.
-    lacking = _OPTIONAL if whole is None else [slot.folder for slot in whole.slots().values()]
-    index |= {name: [None, None] for name in lacking if name not in index}
-    index |= {"requires_safety_checker": False} if whole is None else whole.config["settings"] or {}
+    if whole is not None:
+        index |= whole.index()
+    else:
+        index |= {name: [None, None] for name in _OPTIONAL if name not in index}
+        index["requires_safety_checker"] = False
     (folder / "model_index.json").write_text(f"{json.dumps(index, indent=2)}\n", encoding="utf-8")
     (folder / "graph.yaml").write_text(text, encoding="utf-8")
     return folder

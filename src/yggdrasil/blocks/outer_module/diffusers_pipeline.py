@@ -15,7 +15,7 @@ from yggdrasil.blocks.outer_module.pipeline_classes import (
     parts_of,
     pipeline_class,
 )
-from yggdrasil.blocks.outer_module.pipeline_ports import ports_of
+from yggdrasil.blocks.outer_module.pipeline_ports import ports_of, takes_one
 from yggdrasil.core.component import Component, Given
 from yggdrasil.core.errors import ConfigError, ExecutionError, nearest
 from yggdrasil.core.fingerprint import fingerprint
@@ -112,7 +112,12 @@ class DiffusersPipeline(AbstractOuterModule):
         Raises:
             ExecutionError: It gives back something else than it says.
         """
-        result = self.assembled()(**arguments)
+        given = dict(arguments)
+        for name in takes_one(self._cls) & given.keys():
+            # Stages give pictures in lists.
+            if isinstance(given[name], list) and len(given[name]) == 1:
+                (given[name],) = given[name]
+        result = self.assembled()(**given)
         names = tuple(self.ops()["run"].outputs)
         missing = [name for name in names if not hasattr(result, name)]
         if missing:
@@ -135,6 +140,15 @@ class DiffusersPipeline(AbstractOuterModule):
                     setattr(self, name, part)
             self._parts = parts
         return self._pipe
+
+    def index(self) -> dict[str, Any]:
+        """Gives what Diffusers writes into ``model_index.json`` of components and settings."""
+        told = dict(self.assembled().config).items()
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in sorted(told)
+            if not name.startswith("_")
+        }
 
     # -- inside ----------------------------------------------------------------------------------
 

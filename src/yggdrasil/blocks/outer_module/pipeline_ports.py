@@ -16,13 +16,14 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any, TypeGuard
 
+import PIL.Image
 from diffusers.utils import BaseOutput
 
 from yggdrasil.core.errors import PortError
 from yggdrasil.core.kinds import ANY, Kind
 from yggdrasil.core.ports import OpSpec, Port
 
-__all__ = ["HANDLED", "call_of", "ports_of"]
+__all__ = ["HANDLED", "call_of", "ports_of", "takes_one"]
 
 HANDLED = frozenset(
     {
@@ -47,7 +48,9 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
     ("*prompt_embeds", Kind("prompt_embeds", "b tokens width")),
     ("*image_embeds", Kind("image_embeds")),
     ("*image_embeddings", Kind("image_embeds")),
-    ("*latents", Kind("latents", "b c h w")),
+    # What the loop begins with; a stage's output of that name is what a loop ends with.
+    ("latents", Kind("noise", "b c h w")),
+    ("*_latents", Kind("latents", "b c h w")),
     ("image", Kind("pictures")),
     ("images", Kind("pictures")),
     ("*_image", Kind("pictures")),
@@ -108,6 +111,21 @@ def ports_of(cls: type, name: str) -> OpSpec:
     )
 
 
+@functools.cache
+def takes_one(cls: type) -> frozenset[str]:
+    """Gives the arguments of a pipeline that are one picture, and never a list of them.
+
+    Args:
+        cls: The pipeline's class.
+    """
+    members = {name: _members(hint) for name, hint in _hints(call_of(cls)).items()}
+    return frozenset(
+        name
+        for name, each in members.items()
+        if PIL.Image.Image in each and not any(typing.get_origin(one) is list for one in each)
+    )
+
+
 def call_of(cls: type) -> Callable[..., Any]:
     """Gives a pipeline's call as it was written, without what is wrapped around it."""
     call: Callable[..., Any] = inspect.unwrap(cls.__call__)
@@ -128,6 +146,12 @@ def _plain(hint: Any, known: Mapping[type, tuple[Kind, ...]]) -> tuple[Kind, ...
     if not all(isinstance(each, type) and each in known for each in members):
         return ()
     return tuple(dict.fromkeys(kind for each in members for kind in known[each]))
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    """Gives what an annotation allows."""
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return typing.get_args(hint) if union else (hint,)
 
 
 def _hints(call: Callable[..., Any]) -> Mapping[str, Any]:
