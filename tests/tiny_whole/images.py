@@ -312,7 +312,12 @@ def lumina2() -> Made:
     vae = half_vae(shift_factor=0.06, use_quant_conv=False, use_post_quant_conv=False)
     scheduler = FlowMatchEulerDiscreteScheduler()
     parts = {"transformer": transformer, "vae": vae, "scheduler": scheduler}
-    return {**parts, **gemma_texts()}, {**SIZED, "max_sequence_length": 32}
+    return {**parts, **gemma_texts()}, {
+        **TEXT,
+        "height": 64,
+        "width": 64,
+        "max_sequence_length": 32,
+    }
 
 
 def movq() -> VQModel:

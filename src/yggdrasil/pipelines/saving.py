@@ -58,7 +58,7 @@ def save_pipeline(graph: ComputeGraph, library: Library | None, folder: Path) ->
         index[name] = _library_and_class(value)
     whole = whole_block(graph)
     if whole is not None:
-        index |= whole.index()
+        index = {key: index[key] for key in index if key.startswith("_")} | whole.index()
     else:
         index |= {name: [None, None] for name in _OPTIONAL if name not in index}
         index["requires_safety_checker"] = False

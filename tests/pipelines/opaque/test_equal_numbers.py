@@ -59,8 +59,9 @@ def test_alone(name):
     assert result.outputs.keys() >= expected.keys()  # which leaves out what is None
     for output, value in result.outputs.items():
         assert_equal(value, getattr(expected, output))
+    pipe(**call_of(name))  # some models keep tables that they make in their first run
     kept = pipe(**call_of(name))
-    assert pipe.cache_info().hits == 1
+    assert pipe.cache_info().hits >= 1
     for output, value in kept.outputs.items():
         assert_equal(value, getattr(expected, output))
 
@@ -99,8 +100,8 @@ def test_as_a_stage_beside_native_ones(name):
     reads, gives = "image" in ports.inputs, "images" in ports.outputs
 
     generator = torch.Generator().manual_seed(0)
-    first = base(**drawn, generator=generator).images
-    expected = theirs(**call, **({"image": first} if reads else {}), generator=generator)
+    first = base(**drawn, generator=generator).images if reads or not gives else None
+    expected = theirs(**call, **({"image": first[0]} if reads else {}), generator=generator)
     if gives:
         count = len(expected.images)
         improved = {**drawn, "prompt": ["a photo of a cat"] * count}
@@ -108,14 +109,17 @@ def test_as_a_stage_beside_native_ones(name):
 
     links = {"whole.image": "base.images"} if reads else {}
     links |= {"polish.init_image": "whole.images"} if gives else {}
-    stages = {"base": base, "whole": whole, **({"polish": polish} if gives else {})}
+    stages = {"base": base} if reads or not gives else {}
+    stages |= {"whole": whole, **({"polish": polish} if gives else {})}
     both = InferencePipeline.from_combined(stages, links=links)
-    both.graph.draws = ("base.source.sample", "whole.pipeline.run")  # where no data orders them
+    if not reads and not gives:  # no data orders them
+        both.graph.draws = ("base.source.sample", "base.solver.step", "whole.pipeline.run")
     for output in ports.outputs:
         both.graph.expose_output(f"of_{output}", f"whole.run.{output}")
     both.set_progress_bar_config(disable=True)
-    own = {"polish": improved} if gives else {}
-    result = both(generator=torch.Generator().manual_seed(0), base=drawn, whole=call, **own)
+    own = {"whole": call, "polish": improved if gives else {}, "base": drawn}
+    own = {stage: own[stage] for stage in stages}
+    result = both(generator=torch.Generator().manual_seed(0), **own)
     for output in ports.outputs:
         assert_equal(result.outputs[f"of_{output}"], getattr(expected, output))
     assert_equal(result.images, last if gives else first)
