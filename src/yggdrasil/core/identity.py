@@ -113,10 +113,10 @@ def _told(value: object) -> object:
     kind = type(value)
     if kind in _PLAIN:
         return value
-    if kind in (list, tuple):
-        return tuple(
-            [each if type(each) in _PLAIN else _told(each) for each in value]  # type: ignore[attr-defined] # a list or tuple
-        )
+    if isinstance(value, list | tuple):  # a torch.Size too, which no reference can be kept of
+        return tuple([each if type(each) in _PLAIN else _told(each) for each in value])
+    if isinstance(value, torch.dtype | torch.device):
+        return str(value)
     if isinstance(value, Mapping) and kind.__module__ in ("builtins", "collections"):
         return tuple([(_told(key), _told(each)) for key, each in value.items()])
     if isinstance(value, Tensor | np.ndarray):
