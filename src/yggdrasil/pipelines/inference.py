@@ -27,7 +27,7 @@ from yggdrasil.pipelines.live.preview import Preview, PreviewFrame
 from yggdrasil.pipelines.makers import PipelineMakers
 from yggdrasil.pipelines.metadata import describe_call
 from yggdrasil.pipelines.notices import warn_of_unread
-from yggdrasil.pipelines.opaque import whole_block
+from yggdrasil.pipelines.opaque import check_company, keep_none, whole_block
 from yggdrasil.pipelines.profiling.profile import measured
 from yggdrasil.pipelines.progress import ProgressBar
 from yggdrasil.pipelines.result import GenerationResult
@@ -264,6 +264,7 @@ class InferencePipeline(PipelineMakers, PipelineViews):
         """Gives nodes that were added or replaced their components and their place."""
         if self._filled_version == self.graph.version:
             return
+        check_company(self.graph)
         fill(self.graph, self._library)
         if self._placement != (None, None):
             for _, block in blocks_of(self.graph):
@@ -277,6 +278,7 @@ class InferencePipeline(PipelineMakers, PipelineViews):
         """Gives the task of a call, the graph's inputs, and the outputs wanted."""
         self._fill()
         wiring = self._runtime.wiring()
+        call = keep_none(self.graph, call)
         task, inputs = bind_call(self.graph, wiring, self.task, call)
         # Where a graph gives latents too, pictures are what is decoded of them.
         decoded: set[str] = set()

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.declaration import GraphLike
-from yggdrasil.core.errors import ConfigError, ModelError
+from yggdrasil.core.errors import ConfigError, GraphError, ModelError
 from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.ports import Port
 from yggdrasil.hub.library import Library, ObjectLibrary
 
-__all__ = ["NODE", "graph_of_handed", "opaque_graph", "opaque_nodes", "whole_block"]
+__all__ = [
+    "NODE",
+    "check_company",
+    "graph_of_handed",
+    "keep_none",
+    "opaque_graph",
+    "opaque_nodes",
+    "whole_block",
+]
 
 NODE = "pipeline"
 """The node that runs the pipeline."""
+
+_INSIDE = frozenset({"adapter", "conditioner", "guidance", "inner_module", "layout", "solver"})
+"""Roles that mean nothing without a backbone beside them."""
 
 # Diffusers is imported where a pipeline is wrapped, which most processes never do.
 
@@ -83,8 +96,66 @@ def opaque_nodes(graph: GraphLike) -> dict[str, AbstractBaseBlock]:
 
 def whole_block(graph: GraphLike) -> Any:
     """Gives the block of a graph that is one opaque block and nothing else, or None."""
-    found = opaque_nodes(graph)
-    return next(iter(found.values())) if len(graph.nodes) == len(found) == 1 else None
+    if len(graph.nodes) != 1:  # asked in every call
+        return None
+    return next(iter(opaque_nodes(graph).values()), None)
+
+
+def check_company(graph: GraphLike) -> None:
+    """Refuses nodes that work inside a loop, beside a pipeline whose loop the graph does not see.
+
+    Args:
+        graph: The graph; its stages are looked at one by one.
+
+    Raises:
+        GraphError: A node would be read by nothing.
+    """
+    graphs: list[GraphLike] = [graph]
+    for each in graphs:  # it grows while it is walked
+        opaque = opaque_nodes(each)
+        roles = {name: each.role(name) for name in each.nodes}
+        lost = [name for name, role in roles.items() if role in _INSIDE]
+        if opaque and lost and "backbone" not in roles.values():
+            node, block = next(iter(opaque.items()))
+            raise GraphError(
+                f"Node {lost[0]!r} ({roles[lost[0]]}) of graph {each.name!r} works inside a loop, "
+                f"and {node!r} runs a {block.label} whole, so nothing would read it. Use a model "
+                "of a family that has a template, or add it to another stage."
+            )
+        inside = (node.block.inner_graph for node in each.nodes.values() if node.block is not None)
+        graphs += [inner for inner in inside if inner is not None]
+
+
+def keep_none(graph: GraphLike, call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Marks arguments that a call gives as None to a pipeline whose own default is another.
+
+    Elsewhere None counts as not given.
+
+    Args:
+        graph: What the call is for; of stages each has its own arguments under its name.
+        call: The arguments.
+    """
+    whole = whole_block(graph)
+    if whole is not None:
+        ports = whole.ops()["run"].inputs
+        return {
+            name: whole.NOTHING if value is None and _says_none(ports.get(name)) else value
+            for name, value in call.items()
+        }
+    stages = {
+        name: node.block.inner_graph
+        for name, node in graph.nodes.items()
+        if isinstance(call.get(name), Mapping) and node.block is not None
+    }
+    return {
+        name: value if stages.get(name) is None else keep_none(stages[name], value)
+        for name, value in call.items()
+    }
+
+
+def _says_none(port: Port | None) -> bool:
+    """Says whether None means something else than the default; a prompt of None is none given."""
+    return port is not None and port.default is not None and port.name != "prompt"
 
 
 def _graph(block: Any) -> ComputeGraph:

@@ -21,6 +21,7 @@ from yggdrasil.pipelines.components import blocks_of, check_files, check_whole, 
 from yggdrasil.pipelines.configs import TrainingConfig, make_graph, read_config
 from yggdrasil.pipelines.inference import InferencePipeline
 from yggdrasil.pipelines.models import graph_of, use_own_solver
+from yggdrasil.pipelines.opaque import opaque_nodes
 from yggdrasil.pipelines.opening import Options, overlay, sort_options
 from yggdrasil.training.batches import Samples, collate
 from yggdrasil.training.settings import TrainingSettings
@@ -306,6 +307,13 @@ def _check_node(graph: ComputeGraph, path: str, word: str) -> None:
         raise ConfigError(
             f"{word} names {path!r}, which has no weights of its own: it uses {use!r}. "
             f"Train {prefix + use.partition('.')[0]!r}."
+        )
+    opaque = opaque_nodes(holder).get(name)
+    if opaque is not None:
+        raise ConfigError(
+            f"{word} names {path!r}, which runs a {opaque.label} whole: Diffusers computes it "
+            "without gradients, and the graph sees no loss inside. Train a model of a family that "
+            "has a template, or a graph of blocks that you make of its components."
         )
     if word == "train_stages" and holder.block(name).inner_graph is None:
         raise ConfigError(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from diffusers import DiffusionPipeline
 
@@ -16,14 +17,21 @@ from yggdrasil.blocks.outer_module.pipeline_classes import (
     pipeline_class,
 )
 from yggdrasil.blocks.outer_module.pipeline_ports import ports_of, takes_one
+from yggdrasil.blocks.outer_module.pipeline_steps import callback_values, told_steps
 from yggdrasil.core.component import Component, Given
 from yggdrasil.core.errors import ConfigError, ExecutionError, nearest
 from yggdrasil.core.fingerprint import fingerprint
+from yggdrasil.core.inner_steps import watcher
 from yggdrasil.core.ports import OpSpec
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.roles import AbstractOuterModule
 
 __all__ = ["DiffusersPipeline", "HandedPipeline"]
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """The value None, given on purpose where the default is another."""
 
 
 @register_block("outer_module/diffusers_pipeline")
@@ -42,6 +50,9 @@ class DiffusersPipeline(AbstractOuterModule):
         ConfigError: Diffusers has no such class, or it has no such setting.
         ModelError: The class needs a package that is not installed.
     """
+
+    NOTHING: ClassVar = Nothing()
+    """Given to ``run`` it stands for None, which of a graph's inputs says that none is given."""
 
     def __init__(self, pipeline: str, settings: Mapping[str, Any] | None = None) -> None:
         self.pipeline = pipeline
@@ -76,6 +87,11 @@ class DiffusersPipeline(AbstractOuterModule):
 
     # -- what the graph asks ---------------------------------------------------------------------
 
+    @property
+    def label(self) -> str:
+        """What drawings and plans call the block."""
+        return f"{self.pipeline} (opaque)"
+
     def ops(self) -> Mapping[str, OpSpec]:
         """Gives ``run``, with the ports of this pipeline."""
         return MappingProxyType({"run": ports_of(self._cls, "run")})
@@ -83,6 +99,10 @@ class DiffusersPipeline(AbstractOuterModule):
     def slots(self) -> Mapping[str, Component[Any]]:
         """Gives a slot for each component of this pipeline."""
         return MappingProxyType(self._slots)
+
+    def step_values(self) -> tuple[str, ...] | None:
+        """Names what the pipeline shows to a step callback; None where it takes none."""
+        return callback_values(self._cls)
 
     def weights_version(self) -> tuple[Any, ...]:
         """Gives a value that changes with the weights, and with configurations of the rest."""
@@ -112,12 +132,14 @@ class DiffusersPipeline(AbstractOuterModule):
         Raises:
             ExecutionError: It gives back something else than it says.
         """
-        given = dict(arguments)
+        given = {key: None if each is self.NOTHING else each for key, each in arguments.items()}
         for name in takes_one(self._cls) & given.keys():
             # Stages give pictures in lists.
-            if isinstance(given[name], list) and len(given[name]) == 1:
-                (given[name],) = given[name]
-        result = self.assembled()(**given)
+            value = given[name]
+            given[name] = value[0] if isinstance(value, list) and len(value) == 1 else value
+        pipe = self.assembled()
+        with told_steps(pipe, watcher()) as further:
+            result = pipe(**given, **further)
         names = tuple(self.ops()["run"].outputs)
         missing = [name for name in names if not hasattr(result, name)]
         if missing:
