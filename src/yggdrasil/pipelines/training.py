@@ -297,6 +297,14 @@ def _check_nodes(graph: ComputeGraph, nodes: Sequence[str], stages: Sequence[str
 def _check_node(graph: ComputeGraph, path: str, word: str) -> None:
     holder, prefix = _graph_of(graph, path)
     name = path.removeprefix(prefix)
+    opaque = opaque_nodes(holder)
+    if opaque and name not in holder.nodes.keys() - opaque.keys():
+        block = opaque.get(name) or next(iter(opaque.values()))
+        raise ConfigError(
+            f"{word} names {path!r}, and {block.label} runs whole: Diffusers computes it without "
+            "gradients, and the graph sees no loss inside. Train a model of a family that has a "
+            "template, or a graph of blocks that you make of its components."
+        )
     if name not in holder.nodes:
         known = [f"{prefix}{each}" for each in holder.nodes]
         raise ConfigError(
@@ -307,13 +315,6 @@ def _check_node(graph: ComputeGraph, path: str, word: str) -> None:
         raise ConfigError(
             f"{word} names {path!r}, which has no weights of its own: it uses {use!r}. "
             f"Train {prefix + use.partition('.')[0]!r}."
-        )
-    opaque = opaque_nodes(holder).get(name)
-    if opaque is not None:
-        raise ConfigError(
-            f"{word} names {path!r}, which runs a {opaque.label} whole: Diffusers computes it "
-            "without gradients, and the graph sees no loss inside. Train a model of a family that "
-            "has a template, or a graph of blocks that you make of its components."
         )
     if word == "train_stages" and holder.block(name).inner_graph is None:
         raise ConfigError(

@@ -171,12 +171,13 @@ def test_plans_and_drawings_say_that_it_is_opaque(theirs):
     assert "DDPMPipeline (opaque)" in pipe.graph.draw("mermaid")
 
 
-def test_nothing_inside_it_is_trained(theirs):
+@pytest.mark.parametrize("node", ["pipeline", "unet"])
+def test_nothing_inside_it_is_trained(theirs, node):
     graph = InferencePipeline.from_diffusers(theirs).graph
     with pytest.raises(
-        ConfigError, match=r"'pipeline', which runs a DDPMPipeline \(opaque\) whole"
+        ConfigError, match=rf"'{node}', and DDPMPipeline \(opaque\) runs whole: Diff"
     ):
-        TrainingPipeline(graph, train_nodes=["pipeline"])
+        TrainingPipeline(graph, train_nodes=[node])
 
 
 def test_nodes_that_work_inside_a_loop_are_refused_beside_it(theirs):
