@@ -103,8 +103,9 @@ class _Bar(tqdm):  # type: ignore[type-arg] # of anything
 
     def update(self, n: float | None = 1) -> None:
         self._done += int(n or 0)
+        count = None if self.total is None else int(self.total)
         step = InnerStep(
-            index=self._done, count=self.total, since=self._since, can_stop=_stops(self._pipe)
+            index=self._done, count=count, since=self._since, can_stop=_stops(self._pipe)
         )
         self._watcher.on_inner_step(step)
         _heed(self._pipe, step)
