@@ -280,13 +280,13 @@ def test_the_task_is_that_of_the_diffusers_class(theirs):
     assert InferencePipeline.from_diffusers(theirs).task == "txt2img"
 
 
-def test_a_diffusers_pipeline_of_another_family_is_refused(theirs):
+def test_a_diffusers_pipeline_of_another_class_runs_whole(theirs):
     class Odd(diffusers.StableDiffusionPipeline):
         pass
 
     odd = Odd(**theirs.components, requires_safety_checker=False)
-    with pytest.raises(ModelError, match="the object Odd is a Odd, for which there is no template"):
-        InferencePipeline.from_diffusers(odd)
+    pipe = InferencePipeline.from_diffusers(odd)
+    assert list(pipe.graph.nodes) == ["pipeline"]
 
 
 def test_a_pipeline_of_a_graph_runs_it_as_it_is(theirs):

@@ -85,6 +85,11 @@ class AbstractBaseBlock(nn.Module, ABC):
         """Gives the ops of this instance, read from the class's signatures."""
         return _class_ops(type(self))
 
+    @property
+    def label(self) -> str:
+        """What drawings and plans call the block."""
+        return self.type_name or type(self).__name__
+
     # -- components ------------------------------------------------------------------------------
 
     @classmethod
@@ -206,6 +211,13 @@ class AbstractBaseBlock(nn.Module, ABC):
         Raises:
             InputError: A value cannot be right.
         """
+
+    def step_values(self) -> tuple[str, ...] | None:
+        """Names what a step of a loop inside this block shows of itself; None without such a loop.
+
+        Only a block with an opaque op has one (``core.inner_steps``).
+        """
+        return None
 
     def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
         """Says which optional inputs an op will not read, given the values known when planning.

@@ -163,7 +163,11 @@ class Component(Generic[T]):
             # What Diffusers and transformers call the parts of a class that they load in float32,
             # whatever the rest is loaded in: its source did so, and a cast would undo it.
             keeps = getattr(value, "_keep_in_fp32_modules", None)
-            value.to(device=device, dtype=None if keeps else dtype)
+            # Diffusers' models print a remark where a dtype is named, though it be none.
+            if dtype is not None and not keeps:
+                value.to(device=device, dtype=dtype)
+            elif device is not None:
+                value.to(device=device)
         return value  # type: ignore[return-value] # a source gives what the slot asks for
 
     def _held(self, block: _Holder) -> T | None:

@@ -17,6 +17,7 @@ from yggdrasil.core.adapters import patched
 from yggdrasil.core.binding import arguments_of, bind
 from yggdrasil.core.cache import Entry, ValueCache, copied
 from yggdrasil.core.errors import Cancelled, ExecutionError, YggdrasilError
+from yggdrasil.core.inner_steps import InnerStep, told_of_by, watching
 from yggdrasil.core.keys import KeyTable
 from yggdrasil.core.plan import Call, Loop, Plan, Slot
 
@@ -107,7 +108,7 @@ def execute(
     given = (plan, values, observers, cancelled or _never)
     run = _Run(*given) if tracer is None else _TracedRun(*given, tracer)
     # Tensors made in inference mode could not be kept: they count no writes.
-    with torch.inference_mode(mode=False), torch.set_grad_enabled(gradients):
+    with torch.inference_mode(mode=False), torch.set_grad_enabled(gradients), watching(run):
         if cache is None or gradients:
             run.plainly()
             return {name: run.values[slot] for name, slot in plan.outputs.items()}
@@ -126,7 +127,7 @@ _Prepared = tuple[Call, Callable[[], Any], Slot | None, Sequence[Slot]]
 class _Run:
     """The state of one execution."""
 
-    __slots__ = ("_cancelled", "_observers", "_plan", "_stopped", "values")
+    __slots__ = ("_cancelled", "_inner", "_observers", "_plan", "_stopped", "step_values", "values")
 
     def __init__(
         self,
@@ -138,6 +139,10 @@ class _Run:
         self._plan = plan
         self._observers = observers
         self._cancelled = cancelled
+        self._inner = told_of_by(observers)
+        self.step_values = tuple(
+            dict.fromkeys(name for each in self._inner for name in getattr(each, "step_values", ()))
+        )
         # After an observer ended a loop, values are no longer what their keys say.
         self._stopped = False
         self.values: list[Any] = [None] * plan.slots
@@ -187,6 +192,16 @@ class _Run:
             for slot in item.frees:
                 self.values[slot] = None
 
+    def on_inner_step(self, step: InnerStep) -> None:
+        """Tells of a step that a block took by itself."""
+        if self._cancelled():
+            raise Cancelled(
+                f"The run of {self._plan.graph_name!r} was cancelled after {step.index} steps."
+            )
+        for observer in self._inner:
+            observer.on_inner_step(step)
+        self._stopped = self._stopped or step.stop
+
     def _keys(self, *, loops: bool) -> list[bytes | None]:
         """Gives the key of each item, computing facts on the way."""
         plan = self._plan
@@ -203,7 +218,8 @@ class _Run:
                 ready.update(item.keeps)
                 keys.append(None)
             else:
-                keys.append(table.of_call(item))
+                # An opaque op has a loop inside.
+                keys.append(table.of_call(item, known=loops or not item.spec.opaque))
         return keys
 
     def _restore(self, item: Call | Loop, entry: Entry) -> None:

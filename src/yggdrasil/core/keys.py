@@ -52,13 +52,19 @@ class KeyTable:
         for slot, value in zip(call.keeps, values, strict=True):
             self._keys[slot] = fingerprint(value)
 
-    def of_call(self, call: Call) -> bytes | None:
-        """Gives the key of a call, and keys its results and the generator it leaves behind."""
+    def of_call(self, call: Call, *, known: bool = True) -> bytes | None:
+        """Gives the key of a call, and keys its results and the generator it leaves behind.
+
+        Args:
+            call: The call.
+            known: Whether what it does is told by its block and its inputs; without that it has no
+                key.
+        """
         keys = self._keys
         read = [keys[slot] for slot in call.reads()]
         key = None
         # From the global generator nobody can say what will come.
-        if call.generators or not call.spec.draws:
+        if known and (call.generators or not call.spec.draws):
             key = _hashed(self._block_key(call), call.signature, read)
         if len(call.keeps) == 1:
             keys[call.keeps[0]] = key

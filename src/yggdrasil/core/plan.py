@@ -270,4 +270,6 @@ class Plan:
 
         arguments = ", ".join(f"{name}={show(slot)}" for name, slot in call.arguments)
         frees = ", ".join(self.labels[slot] for slot in call.frees)
-        return f"{call.vertex}({arguments})" + (f"  # frees {frees}" if frees else "")
+        notes = [call.block.label] if call.spec.opaque else []
+        notes += [f"frees {frees}"] if frees else []
+        return f"{call.vertex}({arguments})" + (f"  # {'; '.join(notes)}" if notes else "")

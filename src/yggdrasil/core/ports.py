@@ -59,6 +59,8 @@ class OpSpec:
             plan is made, before weights load.
         several: Whether the method returns a named tuple, one field an output.
         doc: The first line of the method's docstring.
+        opaque: Whether the op is more than the graph sees: it may run steps of its own, of which it
+            tells (``core.inner_steps``), and draw random numbers even without a generator.
     """
 
     name: str
@@ -67,11 +69,12 @@ class OpSpec:
     fact: bool = False
     several: bool = False
     doc: str = ""
+    opaque: bool = False
 
     @property
     def draws(self) -> bool:
-        """Whether the op takes random numbers from a generator."""
-        return "generator" in self.inputs
+        """Whether the op takes random numbers from a generator, or may have some elsewhere."""
+        return self.opaque or "generator" in self.inputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,24 @@ from yggdrasil.hub.library import FolderLibrary, Library
 from yggdrasil.hub.pipeline_classes import tasks_by_class
 from yggdrasil.hub.registry import MODEL_REGISTRY
 
-__all__ = ["check_family", "diffusers_class", "template_for", "template_of"]
+__all__ = [
+    "check_family",
+    "diffusers_class",
+    "has_template",
+    "is_known",
+    "seen_in",
+    "template_for",
+    "template_of",
+]
+
+
+def has_template(pipeline_class: str) -> bool:
+    """Says whether a template stands for a Diffusers pipeline class.
+
+    Args:
+        pipeline_class: As in ``model_index.json``'s ``_class_name``.
+    """
+    return pipeline_class in tasks_by_class()
 
 
 def template_of(library: Library) -> str:
@@ -21,12 +38,21 @@ def template_of(library: Library) -> str:
     Raises:
         ModelError: Neither knows one; says what was seen.
     """
-    pipeline_class, reference = library.pipeline_class(), library.reference()
-    entry = None if reference is None else MODEL_REGISTRY.find(reference.name)
-    if pipeline_class not in tasks_by_class() and entry is not None and entry.task is not None:
-        return str(entry.template)
-    seen = f" Its components are {_components(library)}."
+    pipeline_class = library.pipeline_class()
+    registered = None if has_template(pipeline_class) else _registered_template(library)
+    if registered is not None:
+        return registered
+    seen = f" {seen_in(library)}"
     return template_for(pipeline_class, library.describe(), seen)[0]
+
+
+def is_known(library: Library) -> bool:
+    """Says whether there is a template for a model.
+
+    Args:
+        library: The model.
+    """
+    return has_template(library.pipeline_class()) or _registered_template(library) is not None
 
 
 def template_for(pipeline_class: str, where: str, seen: str = "") -> tuple[str, str]:
@@ -81,10 +107,20 @@ def diffusers_class(template: str, task: str) -> str | None:
     return None if name is None else str(name)
 
 
-def _components(library: Library) -> str:
-    """Says which components a model has, with their classes where its index is at hand."""
+def _registered_template(library: Library) -> str | None:
+    reference = library.reference()
+    entry = None if reference is None else MODEL_REGISTRY.find(reference.name)
+    return None if entry is None or entry.task is None else str(entry.template)
+
+
+def seen_in(library: Library) -> str:
+    """Says which components a model has, with their classes where its index is at hand.
+
+    Args:
+        library: The model.
+    """
     index = library.index() if isinstance(library, FolderLibrary) else {}
     told = [
         f"{name} ({index[name][1]})" if name in index else name for name in sorted(library.names())
     ]
-    return ", ".join(told) or "none"
+    return f"Its components are {', '.join(told) or 'none'}."

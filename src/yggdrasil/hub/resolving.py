@@ -88,6 +88,12 @@ def _whole(model: str, library: Library, entry: ModelEntry | None) -> Resolution
     by_class = tasks_by_class().get(pipeline)
     if by_class is None and entry is not None:
         return _registered(model, entry, exact=True, library=library)
+    if by_class is None and _is_exported(pipeline):
+        return Resolution(
+            model=model, template=None, task=None, family=None, pipeline=pipeline, component=None,
+            why=f"{INDEX} names {pipeline}, which no template stands for: it runs whole, as a block",
+            library=library,
+        )  # fmt: skip
     template = template_of(library)
     why = f"{INDEX} names {pipeline}"
     if isinstance(library, CheckpointLibrary) and library.family is not None:
@@ -99,6 +105,13 @@ def _whole(model: str, library: Library, entry: ModelEntry | None) -> Resolution
         model=model, template=template, task=task, family=family or None, pipeline=pipeline,
         component=None, why=why, entry=entry, library=library,
     )  # fmt: skip
+
+
+def _is_exported(pipeline: str) -> bool:
+    """Says whether Diffusers has a pipeline of a name."""
+    import diffusers  # noqa: PLC0415 - nothing else here needs it
+
+    return pipeline in dir(diffusers)
 
 
 def _registered(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from yggdrasil.core.errors import InputError, nearest
 from yggdrasil.core.executor import StepEvent
+from yggdrasil.core.inner_steps import InnerStep
 from yggdrasil.core.plan import Call, Loop, Plan
 from yggdrasil.core.values import BranchedConditioningValue
 
@@ -96,6 +97,8 @@ class StepCallback:
             InputError: There is one.
         """
         loops = [item for item in plan.items if isinstance(item, Loop)]
+        if not loops:
+            self._check_inner(plan)
         for name in self._names:
             if loops and not any(_can_read(loop, name) for loop in loops):
                 fixed = {port for loop in loops for port, _ in _fixed(loop)}
@@ -105,8 +108,39 @@ class StepCallback:
                     f"{nearest(name, known)}"
                 )
 
+    def _check_inner(self, plan: Plan) -> None:
+        """Refuses names that no block with a loop inside gives."""
+        opaque = [call for call in plan.calls() if call.spec.opaque]
+        told = {call.vertex: call.block.step_values() for call in opaque}
+        for vertex, names in told.items():
+            if names is None:
+                raise InputError(
+                    f"callback_on_step_end: the pipeline of {vertex} takes no callback. Leave it "
+                    "out."
+                )
+            for name in self._names:
+                if name not in names:
+                    raise InputError(
+                        f"callback_on_step_end_tensor_inputs names {name!r}, which {vertex} does "
+                        f"not give.{nearest(name, names)}"
+                    )
+
+    @property
+    def step_values(self) -> tuple[str, ...]:
+        """The values that it gets, by name."""
+        return self._names
+
     def on_call(self, call: Call) -> None:
         """Ignores what is no step."""
+
+    def on_inner_step(self, step: InnerStep) -> None:
+        """Calls the callback for a step of a pipeline that runs as one block."""
+        if step.values is None:
+            return
+        answer = self._callback(step.owner, step.index - 1, step.timestep, dict(step.values))
+        step.values = {**step.values, **(answer or {})}
+        # What a pipeline was told by its own flag is to be known here too.
+        step.stop = step.stop or bool(getattr(step.owner, "_interrupt", False))
 
     def on_step(self, event: StepEvent) -> None:
         """Calls the callback and takes over what it gives back."""

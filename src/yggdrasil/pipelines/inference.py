@@ -28,6 +28,7 @@ from yggdrasil.pipelines.loras import PipelineLoras
 from yggdrasil.pipelines.makers import PipelineMakers
 from yggdrasil.pipelines.metadata import describe_call
 from yggdrasil.pipelines.notices import warn_of_unread
+from yggdrasil.pipelines.opaque import check_company, keep_none, whole_block
 from yggdrasil.pipelines.profiling.profile import measured
 from yggdrasil.pipelines.progress import ProgressBar
 from yggdrasil.pipelines.result import GenerationResult
@@ -39,6 +40,8 @@ from yggdrasil.pipelines.workflows.origin import Declaration, Origin
 __all__ = ["InferencePipeline"]
 
 _DEFAULT_CALLBACK_INPUTS = ("latents",)
+_SHOWN = ("images", "frames", "video", "audios", "audio")
+"""Outputs that come in the form that ``output_type`` says; the first that a graph has."""
 
 
 class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
@@ -103,14 +106,14 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
         *,
         return_dict: Literal[False],
         **arguments: Any,
-    ) -> tuple[Any, list[bool] | None]: ...
+    ) -> tuple[Any, ...]: ...
     def __call__(
         self,
         prompt: str | Sequence[str] | None = None,
         *,
         seed: int | Sequence[int] | None = None,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
-        output_type: str = "pil",
+        output_type: str | None = None,
         return_dict: bool = True,
         callback_on_step_end: Callable[..., Mapping[str, Any] | None] | None = None,
         callback_on_step_end_tensor_inputs: Sequence[str] = _DEFAULT_CALLBACK_INPUTS,
@@ -118,7 +121,7 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
         preview: Preview | Callable[[PreviewFrame], object] | None = None,
         cancelled: Callable[[], bool] | None = None,
         **arguments: Any,
-    ) -> GenerationResult | tuple[Any, list[bool] | None]:
+    ) -> GenerationResult | tuple[Any, ...]:
         """Makes pictures.
 
         Takes the keyword arguments of the Diffusers pipeline of the task, and those below.
@@ -127,8 +130,10 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
             prompt: What the pictures are to show.
             seed: A number for the batch, or one for each picture, in place of ``generator``.
             generator: PyTorch generators, as Diffusers takes them.
-            output_type: ``pil``, ``np``, ``pt`` or ``latent``.
-            return_dict: False gives ``(images, flags of the safety checker)``, as Diffusers does.
+            output_type: ``pil``, ``np``, ``pt`` or ``latent``; ``pil`` unless given, and of a
+                Diffusers pipeline that runs as one block what that has.
+            return_dict: False gives ``(images, flags of the safety checker)``, as Diffusers does;
+                of a Diffusers pipeline that runs as one block all that it gives back.
             callback_on_step_end: Called after each step; see ``pipelines.callbacks``.
             callback_on_step_end_tensor_inputs: The values that it gets.
             observers: Further listeners to calls and steps, such as a ``StopOnInterrupt``.
@@ -171,8 +176,10 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
         latents = outputs.get("latents")
         # A family may call latents what its codec is given, and not what its loop ends with.
         undecoded = outputs.get("undecoded", latents)
-        images = undecoded if output_type == "latent" else outputs.get("images")
+        images = outputs.get("images", undecoded if output_type == "latent" else None)
         if not return_dict:
+            if whole_block(self.graph) is not None:
+                return tuple(outputs.values())
             return images, outputs.get("nsfw_content_detected")
         metadata = describe_call(
             self.graph, task, call, seed=seed, library=self._library,
@@ -187,7 +194,7 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
         self,
         prompt: str | Sequence[str] | None = None,
         *,
-        output_type: str = "pil",
+        output_type: str | None = None,
         **arguments: Any,
     ) -> Plan:
         """Gives the plan of a call without running it; print it to see what would run.
@@ -260,6 +267,7 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
         """Gives nodes that were added or replaced their components and their place."""
         if self._filled_version == self.graph.version:
             return
+        check_company(self.graph)
         fill(self.graph, self._library)
         if self._placement != (None, None):
             for _, block in blocks_of(self.graph):
@@ -268,23 +276,30 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
         self._filled_version = self.graph.version
 
     def _prepare(
-        self, call: Mapping[str, Any], output_type: str
+        self, call: Mapping[str, Any], output_type: str | None
     ) -> tuple[Task | None, dict[str, Any], list[str]]:
         """Gives the task of a call, the graph's inputs, and the outputs wanted."""
         self._fill()
         wiring = self._runtime.wiring()
+        call = keep_none(self.graph, call)
         task, inputs = bind_call(self.graph, wiring, self.task, call)
-        decoded = {"images", "nsfw_content_detected"}
-        unasked = decoded if output_type == "latent" else {"undecoded"}
+        # Where a graph gives latents too, pictures are what is decoded of them.
+        unasked = {"undecoded"}
+        if output_type == "latent" and "latents" in self.graph.outputs:
+            unasked = {"images", "nsfw_content_detected"}
         wanted = [
             name
             for name in self.graph.outputs
             if name not in unasked and not declined(wiring, wiring.outputs[name].vertex)
         ]
-        if "images" in wanted:
-            # Of stages the one that gives the pictures; what goes from stage to stage is PIL.
-            stage, dot, _ = wiring.outputs["images"].vertex.node.rpartition(".")
-            inputs.update(self._known({f"{stage}{dot}output_type": output_type}))
+        shown = next((name for name in _SHOWN if name in wanted), None)
+        if shown is not None:
+            # Of stages the one that gives the result; what goes from stage to stage is PIL.
+            vertex = wiring.outputs[shown].vertex
+            stage, dot, _ = vertex.node.rpartition(".")
+            form = output_type or (None if wiring.spec(vertex).opaque else "pil")
+            if form is not None:
+                inputs.update(self._known({f"{stage}{dot}output_type": form}))
         if isinstance(call["generator"], list):
             inputs.update(self._known({"one_by_one": True}))
         return task, inputs, wanted

@@ -16,7 +16,7 @@ from yggdrasil.core.errors import MissingInputError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
 from yggdrasil.core.templates import resolve_template
-from yggdrasil.hub.families import check_family, template_for
+from yggdrasil.hub.families import check_family, has_template, template_for
 from yggdrasil.hub.library import Library, ObjectLibrary
 from yggdrasil.hub.locate import locate, locate_checkpoint
 from yggdrasil.hub.several import split_components
@@ -32,7 +32,14 @@ from yggdrasil.pipelines.models import (
     use_solver,
 )
 from yggdrasil.pipelines.notices import warn_of_left_out
-from yggdrasil.pipelines.opening import Options, one_dtype, overlay, sort_options
+from yggdrasil.pipelines.opaque import graph_of_handed
+from yggdrasil.pipelines.opening import (
+    Options,
+    one_dtype,
+    overlay,
+    refuse_code_options,
+    sort_options,
+)
 
 if TYPE_CHECKING:
     from yggdrasil.pipelines.workflows.opening import Opened
@@ -113,6 +120,7 @@ class PipelineMakers(ABC):
         dtype: torch.dtype | None = None,
         revision: str | None = None,
         variant: str | None = None,
+        opaque: bool = False,
         **options: Any,
     ) -> Self:
         """Makes a pipeline of a model, whose family is read off its ``model_index.json``.
@@ -128,18 +136,22 @@ class PipelineMakers(ABC):
             dtype: Of the weights; float32 unless given. ``torch_dtype`` says the same.
             revision: A branch, tag or commit on the hub.
             variant: A variant of the weights, such as ``fp16``.
+            opaque: Whether to run the model's own Diffusers pipeline whole, as one block, although
+                its family has a template; without a template it is always run so.
             **options: As for the constructor; ``subfolder``, ``token``, ``cache_dir`` and
                 ``local_files_only`` as for ``hub.locate``; and components by name in the place of
                 the model's, such as ``vae=...`` or ``safety_checker=None``.
 
         Raises:
-            ModelError: The model is not there, damaged, or of a family without a template.
+            ModelError: The model is not there, damaged, or no pipeline that could be run.
             ConfigError: An option is unknown.
         """
         dtype = one_dtype(dtype, options)
+        refuse_code_options(options)
         given = sort_options(options, cls.__init__)
         library = locate(model, revision=revision, variant=variant, **given.where)
-        return cls._open(graph_of(library), task, library, solver, dtype, given)
+        graph = graph_of(library, opaque=opaque)
+        return cls._open(graph, task, library, solver, dtype, given)
 
     @classmethod
     def from_single_file(
@@ -178,17 +190,20 @@ class PipelineMakers(ABC):
         return cls._open(graph_of(library), task, library, solver, dtype, given)
 
     @classmethod
-    def from_diffusers(cls, pipe: Any, **options: Any) -> Self:
+    def from_diffusers(cls, pipe: Any, *, opaque: bool = False, **options: Any) -> Self:
         """Makes a pipeline of a Diffusers pipeline; models are shared, nothing is copied.
 
         Args:
-            pipe: A pipeline object of a family that has a template.
+            pipe: A pipeline object. Where its family has no template, or the class is one of your
+                own, it is run whole, as one block.
+            opaque: Whether to run it whole although its family has a template.
             **options: As for the constructor; the task is that of the pipeline's class.
-
-        Raises:
-            ModelError: The family has no template.
         """
         name = type(pipe).__name__
+        if opaque or not has_template(name):
+            own = sort_options(options, cls.__init__)
+            graph, held = graph_of_handed(pipe)
+            return cls._open(graph, None, held, None, None, own, whole=False)
         template, task = template_for(name, f"the object {name}")
         graph, _ = resolve_template(template)
         # What a constructor is told it keeps, though not everything of it in the configuration.

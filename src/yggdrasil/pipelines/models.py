@@ -8,24 +8,29 @@ from yggdrasil.core.adapters import AbstractAdapter
 from yggdrasil.core.errors import InputError, ModelError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.templates import resolve_template
-from yggdrasil.hub.families import template_of
+from yggdrasil.hub.families import is_known, template_of
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import is_hub_id
 from yggdrasil.pipelines.components import blocks_of
+from yggdrasil.pipelines.opaque import opaque_graph
 
 __all__ = ["graph_of", "own_task", "use_own_solver", "use_settings", "use_several", "use_solver"]
 
 
-def graph_of(library: Library) -> ComputeGraph:
-    """Makes the graph that a model was saved with, or that of its family.
+def graph_of(library: Library, *, opaque: bool = False) -> ComputeGraph:
+    """Makes the graph that a model was saved with, that of its family, or one of a single block.
 
     Args:
         library: The model.
+        opaque: Whether the model's own pipeline is to run whole even if its family has a template.
 
     Raises:
-        ModelError: Its family has no template, or its graph names a model of the hub.
+        ModelError: Its family has no template and Diffusers no pipeline that could run as a block,
+            or its graph names a model of the hub.
         GraphFileError: Its graph file makes no graph.
     """
+    if opaque:
+        return opaque_graph(library)
     if library.graph_file is not None:
         graph = ComputeGraph.from_yaml(library.graph_file)
         _refuse_hub(graph, library)
@@ -33,6 +38,8 @@ def graph_of(library: Library) -> ComputeGraph:
             if isinstance(block, AbstractAdapter):
                 block.open_files(library.graph_file.parent)
         return graph
+    if not is_known(library):
+        return opaque_graph(library)
     return resolve_template(template_of(library))[0]
 
 

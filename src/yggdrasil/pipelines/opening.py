@@ -14,9 +14,10 @@ from yggdrasil.hub.library import Library, OverlaidLibrary
 from yggdrasil.hub.several import split_components
 from yggdrasil.pipelines.components import blocks_of
 
-__all__ = ["Options", "one_dtype", "overlay", "sort_options"]
+__all__ = ["Options", "one_dtype", "overlay", "refuse_code_options", "sort_options"]
 
 _DTYPES = ("float16", "bfloat16", "float32")
+_CODE = ("custom_pipeline", "custom_revision", "trust_remote_code")
 _WHERE = ("revision", "variant", "subfolder", "token", "cache_dir", "local_files_only")
 
 
@@ -53,6 +54,24 @@ def sort_options(options: Mapping[str, Any], constructor: Callable[..., None]) -
         else:
             given.components[name] = value
     return given
+
+
+def refuse_code_options(options: Mapping[str, Any]) -> None:
+    """Refuses the options by which Diffusers fetches and runs code.
+
+    Args:
+        options: As given.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    for name in _CODE:
+        if options.get(name):
+            raise ConfigError(
+                f"{name}={options[name]!r} would fetch and run code, which YggDrasil does not do. "
+                "If you trust it, load the pipeline with Diffusers and hand in the object: "
+                "InferencePipeline.from_diffusers(pipe)."
+            )
 
 
 def one_dtype(dtype: object, options: dict[str, Any]) -> torch.dtype | None:

@@ -9,6 +9,7 @@ from typing import Any, Self
 from tqdm.auto import tqdm
 
 from yggdrasil.core.executor import StepEvent
+from yggdrasil.core.inner_steps import InnerStep
 from yggdrasil.core.plan import Call
 
 __all__ = ["ProgressBar"]
@@ -42,7 +43,12 @@ class ProgressBar:
     def on_call(self, call: Call) -> None:
         """Ignores what is no step."""
 
-    def on_step(self, event: StepEvent) -> None:
+    def on_inner_step(self, step: InnerStep) -> None:
+        """Moves the bar on for a loop inside a block."""
+        if step.values is None:
+            self.on_step(step)
+
+    def on_step(self, event: StepEvent | InnerStep) -> None:
         """Moves the bar on."""
         if event.index == 1:
             if self._bar is not None:

@@ -20,6 +20,7 @@ from yggdrasil.core.wiring import wire
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.several import join_index
 from yggdrasil.pipelines.components import blocks_of
+from yggdrasil.pipelines.opaque import whole_block
 
 __all__ = ["refuse_adapters", "save_pipeline"]
 
@@ -59,8 +60,12 @@ def save_pipeline(graph: ComputeGraph, library: Library | None, folder: Path) ->
     for name, (_, value) in sorted(held.items()):
         _replace(folder / name, value)
         index[name] = _library_and_class(value)
-    index |= {name: [None, None] for name in _OPTIONAL if name not in index}
-    index["requires_safety_checker"] = False
+    whole = whole_block(graph)
+    if whole is not None:
+        index = {key: index[key] for key in index if key.startswith("_")} | whole.index()
+    else:
+        index |= {name: [None, None] for name in _OPTIONAL if name not in index}
+        index["requires_safety_checker"] = False
     text_of_index = json.dumps(join_index(index), indent=2)
     (folder / "model_index.json").write_text(f"{text_of_index}\n", encoding="utf-8")
     _save_adapters(graph, folder, data)

@@ -22,6 +22,7 @@ from yggdrasil.pipelines.components import blocks_of, check_files, check_whole, 
 from yggdrasil.pipelines.configs import TrainingConfig, make_graph, read_config
 from yggdrasil.pipelines.inference import InferencePipeline
 from yggdrasil.pipelines.models import graph_of, use_own_solver
+from yggdrasil.pipelines.opaque import opaque_nodes
 from yggdrasil.pipelines.opening import Options, overlay, sort_options
 from yggdrasil.training.batches import Samples, collate
 from yggdrasil.training.settings import TrainingSettings
@@ -300,6 +301,14 @@ def _check_nodes(graph: ComputeGraph, nodes: Sequence[str], stages: Sequence[str
 def _check_node(graph: ComputeGraph, path: str, word: str) -> None:
     holder, prefix = _graph_of(graph, path)
     name = path.removeprefix(prefix)
+    opaque = opaque_nodes(holder)
+    if opaque and name not in holder.nodes.keys() - opaque.keys():
+        block = opaque.get(name) or next(iter(opaque.values()))
+        raise ConfigError(
+            f"{word} names {path!r}, and {block.label} runs whole: Diffusers computes it without "
+            "gradients, and the graph sees no loss inside. Train a model of a family that has a "
+            "template, or a graph of blocks that you make of its components."
+        )
     if name not in holder.nodes:
         known = [f"{prefix}{each}" for each in holder.nodes]
         raise ConfigError(

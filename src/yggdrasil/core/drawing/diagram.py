@@ -224,7 +224,7 @@ def _draw_up(
         boxes.append(
             Box(
                 title=node.path,
-                subtitle=node.block.type_name or type(node.block).__name__,
+                subtitle=node.block.label,
                 ops=tuple(vertex.op for vertex in group),
                 inputs=tuple(names),
                 role=node.role,
@@ -233,7 +233,7 @@ def _draw_up(
         )
     for path in unused:
         node = wiring.nodes[path]
-        subtitle = node.block.type_name or type(node.block).__name__
+        subtitle = node.block.label
         boxes.append(
             Box(title=path, subtitle=subtitle, ops=(), inputs=(), role=node.role, loop=None)
         )

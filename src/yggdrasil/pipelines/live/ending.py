@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from yggdrasil.core.executor import StepEvent
+from yggdrasil.core.inner_steps import InnerStep
 from yggdrasil.core.plan import Call
 
 __all__ = ["Ending"]
@@ -21,7 +22,11 @@ class Ending:
     def on_call(self, call: Call) -> None:
         """Ignores what is no step."""
 
-    def on_step(self, event: StepEvent) -> None:
+    def on_inner_step(self, step: InnerStep) -> None:
+        """Looks whether a loop inside a block ends here."""
+        self.on_step(step)
+
+    def on_step(self, event: StepEvent | InnerStep) -> None:
         """Looks whether the loop ends here."""
         if event.stop and event.index != event.count:
             self.stopped_after = (event.index, event.count)

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from yggdrasil.core.executor import StepEvent
 from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.inner_steps import InnerStep
 from yggdrasil.core.plan import Call, Plan
 from yggdrasil.pipelines.live.estimate import estimate_latents, keep_predictions
 
@@ -72,6 +73,9 @@ class StopOnInterrupt(InterruptRequest):
     noise, and ``result.metadata["stopped_after"]`` says the step. A second Ctrl-C raises
     ``KeyboardInterrupt`` at once; so does the first where no step is done that could be kept.
 
+    A Diffusers pipeline that runs as one block ends its loop likewise where it has a flag for that,
+    and decodes what it has; where it has none, the first Ctrl-C raises ``KeyboardInterrupt``.
+
     Without it, Ctrl-C raises ``KeyboardInterrupt`` wherever the run is, as everywhere in Python.
     The pipeline stays usable: encodings that were finished are kept, and nothing half done is.
     """
@@ -102,3 +106,10 @@ class StopOnInterrupt(InterruptRequest):
             estimate = estimate.to(state.latents.dtype)
             event.values[event.loop.carried] = state.with_latents(estimate)
         event.stop = True
+
+    def on_inner_step(self, step: InnerStep) -> None:
+        """Ends a loop inside a block likewise, where the block can."""
+        if step.values is not None or not step.can_stop:
+            return
+        self.awaited = True
+        step.stop = step.stop or (self.requested and step.index != step.count)

@@ -33,6 +33,7 @@ __all__ = [
     "describe_machine",
     "describe_weights",
     "has_own_weights",
+    "is_said",
     "left_out_of",
     "loaded_modules",
     "model_of",
@@ -74,6 +75,19 @@ def sources_of(blocks: Blocks) -> Iterator[tuple[str, Component[Any], ComponentS
         for name, slot in block.slots().items():
             if name in block.sources:
                 yield f"{path}.{name}", slot, block.sources[name]
+
+
+def is_said(name: str, value: Any) -> bool:
+    """Says whether an argument of a call is to be kept.
+
+    None is no value of the first ones; for a pipeline that runs whole it may be another than its
+    default, elsewhere it counts as not given.
+
+    Args:
+        name: Of the argument.
+        value: The argument.
+    """
+    return value is not None or name not in ("prompt", "seed", "generator", "output_type")
 
 
 def model_of(library: Library | None) -> ModelReference | None:

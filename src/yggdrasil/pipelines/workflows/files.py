@@ -31,6 +31,7 @@ from yggdrasil.pipelines.workflows.describing import (
     describe_component,
     describe_machine,
     describe_weights,
+    is_said,
     left_out_of,
     loaded_modules,
     model_of,
@@ -95,7 +96,7 @@ def write_workflow(
             inputs={
                 name: encode(held(value), store, name)
                 for name, value in call.items()
-                if value is not None
+                if is_said(name, value)
             },
             weights=describe_weights(blocks),
             versions=dict(versions()),

@@ -22,6 +22,7 @@ from yggdrasil.pipelines.workflows.describing import (
     describe_machine,
     describe_weights,
     has_own_weights,
+    is_said,
     left_out_of,
     model_of,
     sources_of,
@@ -145,7 +146,7 @@ class Origin:
             placement: What was set with ``to``.
             watched: See above.
         """
-        given = {name: held(value) for name, value in call.items() if value is not None}
+        given = {name: held(value) for name, value in call.items() if is_said(name, value)}
         lost = dict.fromkeys(
             declaration.with_weights,
             "its own weights went with the pipeline; save pictures while it is there",
