@@ -16,6 +16,7 @@ from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.runtime import Runtime
 from yggdrasil.core.serialization import from_yaml
+from yggdrasil.core.wiring import wire
 
 X = {"n0.x": torch.tensor([1.0])}
 OUT = ["n1.run"]
@@ -150,3 +151,11 @@ def test_one_that_changes_nothing_is_told():
         GraphError, match=r"'style' .* changes no node: in group 'refiner'.*targets"
     ):
         result(Runtime(graph))
+
+
+def test_the_rule_looks_in_the_adapter_s_own_group():
+    graph = ComputeGraph("two")
+    for group in ("base", "refiner"):
+        graph.add_node(f"net_{group}", "toy_backbone/linear", role="backbone", group=group)
+    graph.add_node("style", "adapter/lora", group="refiner")
+    assert wire(graph).patches == {"net_refiner": ("style",)}

@@ -230,15 +230,3 @@ def test_the_scale_in_a_file_counts(ours, theirs, tmp_path):
         images.append(ours("a cat", **CALL).images)
         ours.unload_lora_weights()
     assert not torch.equal(*images)
-
-
-def test_a_lora_changes_the_nodes_of_its_own_group(ours, whole):
-    before = ours("a cat", **CALL).images
-    unet = ours.graph.block("unet")
-    ours.graph.remove_node("unet").add_node("unet", unet, group="base")
-    assert torch.equal(ours("a cat", **CALL).images, before)
-    add(ours, weights=whole, scale=0.5, targets=["unet", "text"])
-    named = ours("a cat", **CALL).images
-    ours.graph.remove_node("style")
-    add(ours, weights=whole, scale=0.5, group="base")
-    assert torch.equal(ours("a cat", **CALL).images, named)

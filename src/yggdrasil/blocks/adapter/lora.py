@@ -92,6 +92,7 @@ class LoraAdapter(AbstractAdapter, FactorStore):
 
     @scale.setter
     def scale(self, value: Scale) -> None:
+        """Sets it for the next call."""
         _check_scale("scale", value)
         self._set("scale", copy.deepcopy(value))
 
@@ -103,6 +104,7 @@ class LoraAdapter(AbstractAdapter, FactorStore):
 
     @weights.setter
     def weights(self, value: str) -> None:
+        """Has the next call load it from elsewhere."""
         self.forget_factors()
         self._set("weights", str(value))
 
@@ -113,6 +115,7 @@ class LoraAdapter(AbstractAdapter, FactorStore):
 
     @fuse.setter
     def fuse(self, value: bool) -> None:
+        """Sets it for the next call."""
         self._set("fuse", bool(value))
 
     def _set(self, name: str, value: Any) -> None:
