@@ -91,7 +91,7 @@ def _whole(model: str, library: Library, entry: ModelEntry | None) -> Resolution
     if by_class is None and _is_exported(pipeline):
         return Resolution(
             model=model, template=None, task=None, family=None, pipeline=pipeline, component=None,
-            why=f"{INDEX} names {pipeline}, which no template stands for: it runs whole, as a block",
+            why=f"{INDEX} names {pipeline}, which no template is for: it runs whole, as one block",
             library=library,
         )  # fmt: skip
     template = template_of(library)

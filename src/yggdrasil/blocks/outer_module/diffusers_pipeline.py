@@ -104,14 +104,14 @@ class DiffusersPipeline(AbstractOuterModule):
         """Names what the pipeline shows to a step callback; None where it takes none."""
         return callback_values(self._cls)
 
-    def weights_version(self) -> tuple[Any, ...]:
-        """Gives a value that changes with the weights, and with configurations of the rest."""
+    def settled_by(self) -> tuple[Any, ...]:
+        """Gives the configurations of the components, which those that are no modules follow."""
         told = {
             name: fingerprint(str(dict(getattr(value, "config", None) or {})))
             for name in self._slots
             if (value := vars(self).get(name)) is not None
         }
-        return (*super().weights_version(), tuple(sorted(told.items())))
+        return tuple(sorted(told.items()))
 
     def __getattr__(self, name: str) -> Any:
         """Gives a component, loading it on the first touch."""
