@@ -22,8 +22,16 @@ pytestmark = [
 IMG2IMG, INPAINT = StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline
 PICTURE = {"image": picture(), "strength": 0.7}
 MASKED = {"image": picture(), "mask_image": mask(), "strength": 0.8}
+EMBEDS = {
+    "prompt": None,
+    "prompt_embeds": torch.randn(1, 77, 72, generator=generator(1)),
+    "pooled_prompt_embeds": torch.randn(1, 24, generator=generator(2)),
+    "negative_prompt_embeds": torch.randn(1, 77, 72, generator=generator(3)),
+    "negative_pooled_prompt_embeds": torch.randn(1, 24, generator=generator(4)),
+}
 SDXL = {
     "txt2img": ("sdxl", None, {}),
+    "embeddings in float32": ("sdxl", None, EMBEDS),
     "img2img": ("sdxl", IMG2IMG, PICTURE),
     "inpaint": ("sdxl", INPAINT, MASKED),
     "nine channels": ("sdxl_inpaint", None, MASKED),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from yggdrasil.core.errors import Cancelled, ExecutionError, YggdrasilError
 from yggdrasil.core.keys import KeyTable
 from yggdrasil.core.plan import Call, Loop, Plan
 
-__all__ = ["Observer", "StepEvent", "Tracer", "execute"]
+__all__ = ["Mover", "Observer", "StepEvent", "Tracer", "execute"]
 
 
 class Observer(Protocol):
@@ -45,6 +46,16 @@ class Tracer(Protocol):
 
     def on_kept(self, item: Call | Loop) -> None:
         """Is told that the cache holds what an item would have given."""
+
+
+class Mover(Protocol):
+    """Someone who brings models to where they compute, and away again."""
+
+    def running(self) -> AbstractContextManager[object]:
+        """Stands around a run."""
+
+    def before(self, item: Call | Loop) -> None:
+        """Is told that a call outside loops, or a loop, is about to run."""
 
 
 @dataclass(slots=True)
@@ -82,6 +93,7 @@ def execute(
     changes_values: bool = False,
     cancelled: Callable[[], bool] | None = None,
     tracer: Tracer | None = None,
+    mover: Mover | None = None,
 ) -> dict[str, Any]:
     """Runs a plan.
 
@@ -95,6 +107,7 @@ def execute(
             cannot be cached.
         cancelled: Asked between calls and steps; true ends the run.
         tracer: Stands around every op; without one nothing is spent on it.
+        mover: Brings models to where they compute.
 
     Returns:
         The wanted outputs by name.
@@ -103,10 +116,14 @@ def execute(
         ExecutionError: An op failed; the message says which, with the shapes of its inputs.
         Cancelled: ``cancelled`` said so.
     """
-    given = (plan, values, observers, cancelled or _never)
+    given = (plan, values, observers, cancelled or _never, mover)
     run = _Run(*given) if tracer is None else _TracedRun(*given, tracer)
     # Tensors made in inference mode could not be kept: they count no writes.
-    with torch.inference_mode(mode=False), torch.set_grad_enabled(gradients):
+    with (
+        torch.inference_mode(mode=False),
+        torch.set_grad_enabled(gradients),
+        nullcontext() if mover is None else mover.running(),
+    ):
         if cache is None or gradients:
             run.plainly()
             return {name: run.values[slot] for name, slot in plan.outputs.items()}
@@ -121,7 +138,7 @@ def _never() -> bool:
 class _Run:
     """The state of one execution."""
 
-    __slots__ = ("_cancelled", "_observers", "_plan", "_stopped", "values")
+    __slots__ = ("_cancelled", "_mover", "_observers", "_plan", "_stopped", "values")
 
     def __init__(
         self,
@@ -129,8 +146,10 @@ class _Run:
         values: Mapping[str, Any],
         observers: Sequence[Observer],
         cancelled: Callable[[], bool],
+        mover: Mover | None,
     ) -> None:
         self._plan = plan
+        self._mover = mover
         self._observers = observers
         self._cancelled = cancelled
         # After an observer ended a loop, values are no longer what their keys say.
@@ -221,6 +240,8 @@ class _Run:
     def _run(self, item: Call | Loop) -> None:
         if self._cancelled():
             raise Cancelled(f"The run of {self._plan.graph_name!r} was cancelled.")
+        if self._mover is not None:
+            self._mover.before(item)
         if isinstance(item, Loop):
             self._loop(item)
             return
@@ -326,9 +347,10 @@ class _TracedRun(_Run):
         values: Mapping[str, Any],
         observers: Sequence[Observer],
         cancelled: Callable[[], bool],
+        mover: Mover | None,
         tracer: Tracer,
     ) -> None:
-        super().__init__(plan, values, observers, cancelled)
+        super().__init__(plan, values, observers, cancelled, mover)
         self._tracer = tracer
 
     def _invoke(self, call: Call) -> Any:

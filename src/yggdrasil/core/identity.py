@@ -9,6 +9,7 @@ cannot be told by its content is told by which object it is.
 from __future__ import annotations
 
 import marshal
+from collections.abc import Callable
 
 import torch
 
@@ -18,7 +19,7 @@ from yggdrasil.core.module_watch import watch_of
 from yggdrasil.core.serials import serial_of
 from yggdrasil.core.telling import PLAIN, told
 
-__all__ = ["block_identity", "surroundings"]
+__all__ = ["block_identity", "note_surroundings", "surroundings"]
 
 _OF_BLOCKS = frozenset({"sources", "placement", "components_version", "training", "inner_graph"})
 
@@ -54,14 +55,27 @@ def block_identity(block: AbstractBaseBlock, around: bytes = b"") -> bytes:
     return digest(marshal.dumps(parts, _BY_VALUE))
 
 
+_settings: list[Callable[[], object]] = []
+
+
+def note_surroundings(setting: Callable[[], object]) -> None:
+    """Has a setting of the whole process told in every key: of a library above, which core is not.
+
+    Args:
+        setting: Gives the setting as it is now, whose ``repr`` tells it from others.
+    """
+    _settings.append(setting)
+
+
 def surroundings() -> bytes:
-    """Gives the settings of PyTorch that change what every block computes."""
+    """Gives the settings of PyTorch and of other libraries that change what blocks compute."""
     autocast = [
         (kind, torch.get_autocast_dtype(kind))
         for kind in ("cpu", "cuda")
         if torch.is_autocast_enabled(kind)
     ]
-    return digest(repr((autocast, torch.get_default_dtype())).encode())
+    others = [setting() for setting in _settings]
+    return digest(repr((autocast, torch.get_default_dtype(), others)).encode())
 
 
 def _of_object(value: object) -> tuple[object, ...]:

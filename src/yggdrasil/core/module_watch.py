@@ -7,10 +7,12 @@ as it can be written to, and compared in one go with what there is now.
 
 from __future__ import annotations
 
+import functools
 import marshal
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,12 +21,22 @@ from torch import Tensor, nn
 from yggdrasil.core.fingerprint import digest, fingerprint
 from yggdrasil.core.serials import serial_of
 from yggdrasil.core.telling import PLAIN, told
+from yggdrasil.core.travelling import Travel, TravellingWatch, travel_of
 from yggdrasil.core.weights import WeightsWatch
 
 __all__ = ["ModuleWatch", "forget_modules", "watch_of"]
 
 _TENSORS_AND_MODULES = frozenset({"_parameters", "_buffers", "_modules"})
 _CONTAINERS = frozenset({dict, OrderedDict, list, tuple, set})
+
+# Of accelerate and Diffusers: they note what passes through them.
+_HOOKS = frozenset({"_hf_hook", "_diffusers_hook"})
+
+# What is told by its content, or by which one it is.
+_TOLD_OTHERWISE = (
+    Tensor, np.ndarray, nn.Module, type,
+    FunctionType, BuiltinFunctionType, MethodType, functools.partial,
+)  # fmt: skip
 
 # Of the forms of ``marshal`` the one that depends on nothing but the values.
 _BY_VALUE = 2
@@ -78,8 +90,20 @@ class ModuleWatch:
         # Written to in place they are still the same objects.
         self._arrays = [array for each in attributes for array in _arrays(each)]
         self._contents = [*map(fingerprint, self._arrays)]
-        self.told = digest(marshal.dumps(_tell(block, self._modules), _BY_VALUE))
-        self._weights = WeightsWatch(_tensors((block, *self._modules)))
+        # Processors and configurations are written to in place as well.
+        self._objects = list(_objects(attributes))
+        self._settings = [_copied(vars(each)) for each in self._objects]
+        self._travels = _travels(block)
+        parts = _tell(block, self._modules)
+        parts += [told(each) for each in self._settings]
+        parts += [each and each.how for each in self._travels]
+        self.told = digest(marshal.dumps(parts, _BY_VALUE))
+        away = {id(each) for model in _travellers(block) for each in (model, *_inside(model))}
+        staying = [each for each in self._modules if id(each) not in away]
+        home = [each for travel in self._travels if travel is not None for each in travel.home]
+        self._weights = WeightsWatch([*_tensors((block, *staying)), *home])
+        moving = [each for each in self._modules if id(each) in away]
+        self._moving = TravellingWatch(_tensors(moving)) if moving else None
 
     def unchanged(self, block: nn.Module) -> bool:
         """Says whether telling would give the same as it gave.
@@ -95,6 +119,8 @@ class ModuleWatch:
                 and self._classes == [*map(type, modules)]
                 and self._orders == [*map(_order, self._parents)]
                 and self._contents == [*map(fingerprint, self._arrays)]
+                and self._settings == [*map(vars, self._objects)]
+                and self._travels == _travels(block)
             )
         except (RuntimeError, TypeError, ValueError):
             # An attribute that has no yes or no to the question whether it equals another.
@@ -102,7 +128,9 @@ class ModuleWatch:
 
     def weights(self) -> bytes:
         """Gives what changes when one of the tensors is replaced or written to."""
-        return self._weights.mark()
+        if self._moving is None:
+            return self._weights.mark()
+        return digest(self._weights.mark() + marshal.dumps(self._moving.mark(), _BY_VALUE))
 
 
 _watches: weakref.WeakKeyDictionary[nn.Module, ModuleWatch] = weakref.WeakKeyDictionary()
@@ -148,6 +176,26 @@ def _inside(block: nn.Module) -> Iterator[nn.Module]:
 
 def _children(module: nn.Module) -> list[nn.Module]:
     return [child for child in vars(module)["_modules"].values() if child is not None]
+
+
+def _travels(block: nn.Module) -> list[Travel | None]:
+    """Says of each component of a block how its weights move."""
+    return [travel_of(each) for each in _children(block)]
+
+
+def _travellers(block: nn.Module) -> list[nn.Module]:
+    return [each for each in _children(block) if travel_of(each) is not None]
+
+
+def _objects(attributes: Iterable[Mapping[str, Any]]) -> Iterator[object]:
+    """Gives the objects among attributes that have attributes of their own, each once."""
+    seen: set[int] = set()
+    for each in attributes:
+        for name, value in each.items():
+            if name not in _HOOKS and hasattr(value, "__dict__") and id(value) not in seen:
+                seen.add(id(value))
+                if type(value) not in _CONTAINERS and not isinstance(value, _TOLD_OTHERWISE):
+                    yield value
 
 
 def _order(module: nn.Module) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from yggdrasil.core.fingerprint import fingerprint
@@ -33,4 +34,6 @@ def told(value: object) -> object:
         return tuple([(told(key), told(each)) for key, each in value.items()])
     if isinstance(value, Tensor | np.ndarray):
         return fingerprint(value)
+    if isinstance(value, torch.dtype | torch.device):
+        return str(value)
     return (kind.__qualname__, serial_of(value))
