@@ -130,7 +130,7 @@ class ModuleWatch:
         """Gives what changes when one of the tensors is replaced or written to."""
         if self._moving is None:
             return self._weights.mark()
-        return digest(self._weights.mark() + marshal.dumps(self._moving.mark(), _BY_VALUE))
+        return digest(self._weights.mark() + self._moving.mark())
 
 
 _watches: weakref.WeakKeyDictionary[nn.Module, ModuleWatch] = weakref.WeakKeyDictionary()

@@ -6,6 +6,7 @@ call. Told by their memory they would be other weights each time, and nothing wo
 
 from __future__ import annotations
 
+import marshal
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,9 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from yggdrasil.core.fingerprint import digest
 from yggdrasil.core.serials import serial_of
 
 __all__ = ["Travel", "TravellingWatch", "end_travel", "start_travel", "travel_of"]
+
+# Of the forms of ``marshal`` the one that depends on nothing but the values.
+_BY_VALUE = 2
 
 _SAMPLES = 16
 """Elements of a tensor that are looked at: more than of others, whose memory is told too."""
@@ -81,7 +86,7 @@ class TravellingWatch:
         self._counting = [each for each in self._tensors if not each.is_inference()]
         self._serials = [serial_of(each) for each in self._tensors]
 
-    def mark(self) -> tuple[object, ...]:
+    def mark(self) -> bytes:
         """Gives what changes when a tensor is replaced, cast or written to."""
         versions = [each._version for each in self._counting]  # noqa: SLF001 - the one counter
         kinds = [(str(each.dtype), str(each.device)) for each in self._tensors]
@@ -93,7 +98,7 @@ class TravellingWatch:
             torch.cat(some).contiguous().cpu().view(torch.uint8).numpy().tobytes()
             for some in samples.values()
         ]
-        return (self._serials, versions, kinds, contents)
+        return digest(marshal.dumps((self._serials, versions, kinds, contents), _BY_VALUE))
 
 
 def _sampled(tensor: Tensor) -> Tensor:

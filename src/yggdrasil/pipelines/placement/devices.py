@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from yggdrasil.core.errors import ConfigError, nearest
@@ -21,7 +23,7 @@ def checked_device(device: object) -> torch.device:
         ConfigError: There is no such kind of device, or this machine has none of it.
     """
     try:
-        found = torch.device(device)  # type: ignore[arg-type, call-overload] # what it takes, it takes
+        found: torch.device = torch.device(device)  # type: ignore[call-overload] # or it refuses
     except (RuntimeError, TypeError) as error:
         kind = str(device).partition(":")[0]
         raise ConfigError(
@@ -30,11 +32,10 @@ def checked_device(device: object) -> torch.device:
         ) from error
     if found.type in ("cpu", "meta"):
         return found
-    backend = getattr(torch, found.type, None)
-    there = backend is not None and backend.is_available()
-    if not there:
+    backend: Any = getattr(torch, found.type, None)
+    if backend is None or not backend.is_available():
         raise ConfigError(f"{found} is not there: {_seen()} Use device='cpu' here.")
-    count = backend.device_count()  # type: ignore[union-attr] # there is one
+    count = backend.device_count()
     if found.index is not None and found.index >= count:
         raise ConfigError(
             f"{found} is not there: PyTorch sees {count} of that kind, counted from 0. Give "

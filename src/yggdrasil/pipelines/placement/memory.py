@@ -13,6 +13,7 @@ from diffusers.models.attention_dispatch import AttentionBackendName, _Attention
 from diffusers.utils.torch_utils import get_module_execution_device
 from torch import nn
 
+from yggdrasil.core.component import Given
 from yggdrasil.core.errors import ConfigError, nearest
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.identity import note_surroundings
@@ -68,7 +69,8 @@ class PipelineMemory(ABC):
     def device(self) -> torch.device:
         """The device on which the models compute; where they will, while none is loaded."""
         for _, model in self._loaded():
-            return get_module_execution_device(model)
+            device: torch.device = get_module_execution_device(model)
+            return device
         return self._placement[0] or torch.device("cpu")
 
     @property
@@ -382,6 +384,9 @@ class PipelineMemory(ABC):
         seen: set[int] = set()
         for _, block in blocks_of(self.graph):
             slots = block.slots()
+            for name, source in block.sources.items():
+                if isinstance(source, Given):  # it is there, and somebody else may have it too
+                    getattr(block, name)
             for name, model in block.named_children():
                 if name in slots and id(model) not in seen:
                     seen.add(id(model))

@@ -193,7 +193,8 @@ def common_placement(
     devices = {first.device for first, _ in held if not first.is_meta}
     # A node's own dtype is said by the graph.
     dtypes = {first.dtype for first, place in held if place is None or place[1] != first.dtype}
-    dtypes |= {placement[1]} - {None}
+    if placement[1] is not None:
+        dtypes.add(placement[1])
     if len(dtypes) > 1:
         raise InputError(
             f"the models are of several dtypes ({', '.join(sorted(map(str, dtypes)))}), and a file "
