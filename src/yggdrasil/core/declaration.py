@@ -32,6 +32,7 @@ class Node:
         components: Per slot, in place of ``pretrained``: a path or a configuration.
         inputs: Defaults for the node's ports, by port name.
         task: For a stage: the task of its graph that it is for.
+        dtype: Of the block's models, in the place of the pipeline's: a name such as ``bfloat16``.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Node:
     components: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
     task: str | None = None
+    dtype: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

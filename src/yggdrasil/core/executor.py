@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,7 +22,7 @@ from yggdrasil.core.inner_steps import InnerStep, told_of_by, watching
 from yggdrasil.core.keys import KeyTable
 from yggdrasil.core.plan import Call, Loop, Plan, Slot
 
-__all__ = ["Observer", "StepEvent", "Tracer", "execute"]
+__all__ = ["Mover", "Observer", "StepEvent", "Tracer", "execute"]
 
 
 class Observer(Protocol):
@@ -47,6 +48,16 @@ class Tracer(Protocol):
 
     def on_kept(self, item: Call | Loop) -> None:
         """Is told that the cache holds what an item would have given."""
+
+
+class Mover(Protocol):
+    """Someone who brings models to where they compute, and away again."""
+
+    def running(self) -> AbstractContextManager[object]:
+        """Stands around a run."""
+
+    def before(self, item: Call | Loop) -> None:
+        """Is told that a call outside loops, or a loop, is about to run."""
 
 
 @dataclass(slots=True)
@@ -84,6 +95,7 @@ def execute(
     changes_values: bool = False,
     cancelled: Callable[[], bool] | None = None,
     tracer: Tracer | None = None,
+    mover: Mover | None = None,
 ) -> dict[str, Any]:
     """Runs a plan.
 
@@ -97,6 +109,7 @@ def execute(
             cannot be cached.
         cancelled: Asked between calls and steps; true ends the run.
         tracer: Stands around every op; without one nothing is spent on it.
+        mover: Brings models to where they compute.
 
     Returns:
         The wanted outputs by name.
@@ -105,10 +118,15 @@ def execute(
         ExecutionError: An op failed; the message says which, with the shapes of its inputs.
         Cancelled: ``cancelled`` said so.
     """
-    given = (plan, values, observers, cancelled or _never)
+    given = (plan, values, observers, cancelled or _never, mover)
     run = _Run(*given) if tracer is None else _TracedRun(*given, tracer)
     # Tensors made in inference mode could not be kept: they count no writes.
-    with torch.inference_mode(mode=False), torch.set_grad_enabled(gradients), watching(run):
+    with (
+        torch.inference_mode(mode=False),
+        torch.set_grad_enabled(gradients),
+        watching(run),
+        nullcontext() if mover is None else mover.running(),
+    ):
         if cache is None or gradients:
             run.plainly()
             return {name: run.values[slot] for name, slot in plan.outputs.items()}
@@ -127,7 +145,16 @@ _Prepared = tuple[Call, Callable[[], Any], Slot | None, Sequence[Slot]]
 class _Run:
     """The state of one execution."""
 
-    __slots__ = ("_cancelled", "_inner", "_observers", "_plan", "_stopped", "step_values", "values")
+    __slots__ = (
+        "_cancelled",
+        "_inner",
+        "_mover",
+        "_observers",
+        "_plan",
+        "_stopped",
+        "step_values",
+        "values",
+    )
 
     def __init__(
         self,
@@ -135,8 +162,10 @@ class _Run:
         values: Mapping[str, Any],
         observers: Sequence[Observer],
         cancelled: Callable[[], bool],
+        mover: Mover | None,
     ) -> None:
         self._plan = plan
+        self._mover = mover
         self._observers = observers
         self._cancelled = cancelled
         self._inner = told_of_by(observers)
@@ -242,6 +271,8 @@ class _Run:
     def _run(self, item: Call | Loop) -> None:
         if self._cancelled():
             raise Cancelled(f"The run of {self._plan.graph_name!r} was cancelled.")
+        if self._mover is not None:
+            self._mover.before(item)
         if item.patched:
             with patched(item.patched):
                 self._do(item)
@@ -366,9 +397,10 @@ class _TracedRun(_Run):
         values: Mapping[str, Any],
         observers: Sequence[Observer],
         cancelled: Callable[[], bool],
+        mover: Mover | None,
         tracer: Tracer,
     ) -> None:
-        super().__init__(plan, values, observers, cancelled)
+        super().__init__(plan, values, observers, cancelled, mover)
         self._tracer = tracer
 
     def _invoke(self, call: Call) -> Any:

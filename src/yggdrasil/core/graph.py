@@ -13,6 +13,7 @@ from yggdrasil.core.declaration import Edge, Node
 from yggdrasil.core.edges import resolve_edge, sole
 from yggdrasil.core.errors import ConnectError, GraphError, nearest
 from yggdrasil.core.graph_views import GraphViews
+from yggdrasil.core.node_settings import NodeSettings, named
 from yggdrasil.core.ports import OpSpec
 from yggdrasil.core.references import PortRef, find_inputs, find_outputs
 from yggdrasil.core.registry import make_block
@@ -25,7 +26,7 @@ __all__ = ["ComputeGraph"]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class ComputeGraph(GraphViews):
+class ComputeGraph(GraphViews, NodeSettings):
     """A declaration of nodes whose wiring is derived.
 
     Every edit either succeeds or raises and changes nothing. The order of edits does not matter:
@@ -142,6 +143,7 @@ class ComputeGraph(GraphViews):
         pretrained: str | None = None,
         components: Mapping[str, Any] | None = None,
         inputs: Mapping[str, Any] | None = None,
+        dtype: Any = None,
         **config: Any,
     ) -> Self:
         """Declares a node; where it belongs is derived.
@@ -157,6 +159,7 @@ class ComputeGraph(GraphViews):
             pretrained: Folder or hub id that the block's components are loaded from.
             components: Per slot, in place of ``pretrained``: a path or a configuration.
             inputs: Defaults for the node's ports, by port name.
+            dtype: Of the block's models, in the place of the pipeline's.
             **config: The block's constructor arguments.
 
         Returns:
@@ -178,6 +181,7 @@ class ComputeGraph(GraphViews):
             name, type, use, config,
             role=role, group=group, order=order, auto_connect=auto_connect,
             pretrained=pretrained, components=dict(components or {}), inputs=dict(inputs or {}),
+            dtype=named(name, dtype),
         )  # fmt: skip
         self._nodes[name] = node
         self._version += 1
@@ -257,9 +261,10 @@ class ComputeGraph(GraphViews):
         old = self._node(name)
         settings = {
             key: options.pop(key, getattr(old, key))
-            for key in ("role", "group", "order", "auto_connect", "pretrained", "inputs")
+            for key in ("role", "group", "order", "auto_connect", "pretrained", "inputs", "dtype")
         }
         settings["components"] = options.pop("components", {})
+        settings["dtype"] = named(name, settings["dtype"])
         task = old.task
         if isinstance(type, AbstractBaseBlock) and type.inner_graph is not None:
             task = options.pop("task", old.task)

@@ -19,7 +19,7 @@ from yggdrasil.core.module_watch import watch_of
 from yggdrasil.core.serials import serial_of
 from yggdrasil.core.telling import PLAIN, told
 
-__all__ = ["block_identity", "surroundings"]
+__all__ = ["block_identity", "note_surroundings", "surroundings"]
 
 _OF_BLOCKS = frozenset({"sources", "placement", "components_version", "training", "inner_graph"})
 
@@ -70,8 +70,20 @@ def block_identity(block: AbstractBaseBlock, around: bytes = b"") -> bytes:
     return digest(marshal.dumps(parts, _BY_VALUE))
 
 
+_settings: list[Callable[[], object]] = []
+
+
+def note_surroundings(setting: Callable[[], object]) -> None:
+    """Has a setting of the whole process told in every key: of a library above, which core is not.
+
+    Args:
+        setting: Gives the setting as it is now, whose ``repr`` tells it from others.
+    """
+    _settings.append(setting)
+
+
 def surroundings() -> bytes:
-    """Gives the settings of PyTorch that change what every block computes."""
+    """Gives the settings of PyTorch and of other libraries that change what blocks compute."""
     accelerator = torch.accelerator.current_accelerator()
     kinds = {"cpu", "cuda", *([accelerator.type] if accelerator is not None else ())}
     autocast = [
@@ -86,6 +98,7 @@ def surroundings() -> bytes:
         torch.are_deterministic_algorithms_enabled(),
         *(getattr(owner, name) for owner, name in _SWITCHES),
         *(enabled() for enabled in _KERNELS),
+        *(setting() for setting in _settings),
     )
     return digest(repr(settings).encode())
 

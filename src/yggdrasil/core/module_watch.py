@@ -7,10 +7,11 @@ as it can be written to, and compared in one go with what there is now.
 
 from __future__ import annotations
 
+import functools
 import marshal
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
-from types import FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from yggdrasil.core.fingerprint import digest
 from yggdrasil.core.serials import serial_of
 from yggdrasil.core.telling import PLAIN, content_of, is_mapping, told
+from yggdrasil.core.travelling import Travel, TravellingWatch, travel_of
 from yggdrasil.core.weights import WeightsWatch
 
 __all__ = ["ModuleWatch", "forget_modules", "watch_of"]
@@ -26,8 +28,14 @@ __all__ = ["ModuleWatch", "forget_modules", "watch_of"]
 _TENSORS_AND_MODULES = frozenset({"_parameters", "_buffers", "_modules"})
 _CONTAINERS = frozenset({dict, OrderedDict, list, tuple, set})
 
-_TOLD_WHOLE = (nn.Module, Tensor, np.ndarray, type, FunctionType, MethodType, ModuleType)
-_MOVER = "_hf_hook"
+# Of accelerate and Diffusers: they note what passes through them.
+_HOOKS = frozenset({"_hf_hook", "_diffusers_hook"})
+_NOT_LOOKED_INTO = _TENSORS_AND_MODULES | _HOOKS
+_TOLD_WHOLE = (
+    Tensor, np.ndarray, nn.Module, type, ModuleType,
+    FunctionType, BuiltinFunctionType, MethodType, functools.partial,
+)  # fmt: skip
+"""What is told by its content, or by which one it is."""
 _WATCH = "_module_watch"
 _DEPTH = 8
 """Containers inside containers, beyond which it is the object that says what it is."""
@@ -85,13 +93,21 @@ class ModuleWatch:
         # Written to in place they are still the same objects.
         self._arrays = [array for each in self._modules for array in _arrays(vars(each))]
         self._contents = [*map(content_of, self._arrays)]
-        self.told = digest(marshal.dumps(_tell(block, self._things), _BY_VALUE))
+        self._travels = _travels(block)
+        parts = _tell(block, self._things)
+        parts += [each and each.how for each in self._travels]
+        self.told = digest(marshal.dumps(parts, _BY_VALUE))
+        away = {id(each) for model in _travellers(block) for each in (model, *_inside(model))}
+        staying = [each for each in self._modules if id(each) not in away]
+        home = [each for travel in self._travels if travel is not None for each in travel.home]
         self._weights = WeightsWatch(
-            _tensors((block, *self._modules)),
-            [each.weight for each in self._modules if isinstance(each, nn.Embedding)],
-            # accelerate's: it moves weights about while the model runs.
-            stay=not any(_MOVER in vars(each) for each in self._modules),
+            [*_tensors((block, *staying)), *home],
+            [each.weight for each in staying if isinstance(each, nn.Embedding)],
+            # Somebody else's hooks may move weights about while the model runs.
+            stay=not any(vars(each).keys() & _HOOKS for each in self._modules),
         )
+        moving = [each for each in self._modules if id(each) in away]
+        self._moving = TravellingWatch(_tensors(moving)) if moving else None
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """Gives a copy of a block no watch: it holds other modules."""
@@ -110,13 +126,16 @@ class ModuleWatch:
                 and self._classes == [*map(type, self._things)]
                 and self._orders == [*map(_order, self._parents)]
                 and self._contents == [*map(content_of, self._arrays)]
+                and self._travels == _travels(block)
             )
         except Exception:  # noqa: BLE001 - attributes are anyone's, and so is how they compare
             return False
 
     def weights(self) -> bytes:
         """Gives what changes when one of the tensors is replaced or written to."""
-        return self._weights.mark()
+        if self._moving is None:
+            return self._weights.mark()
+        return digest(self._weights.mark() + self._moving.mark())
 
 
 def watch_of(block: nn.Module) -> ModuleWatch:
@@ -179,13 +198,22 @@ def _leaves(value: object, depth: int = _DEPTH) -> Iterator[object]:
     """Gives what is in containers inside containers."""
     if depth and is_mapping(value):
         for name, each in value.items():
-            if name not in _TENSORS_AND_MODULES:
+            if name not in _NOT_LOOKED_INTO:
                 yield from _leaves(each, depth - 1)
     elif depth and isinstance(value, list | tuple | set | frozenset | deque):
         for each in value:
             yield from _leaves(each, depth - 1)
     elif type(value) not in PLAIN:
         yield value
+
+
+def _travels(block: nn.Module) -> list[Travel | None]:
+    """Says of each component of a block how its weights move."""
+    return [travel_of(each) for each in _children(block)]
+
+
+def _travellers(block: nn.Module) -> list[nn.Module]:
+    return [each for each in _children(block) if travel_of(each) is not None]
 
 
 def _order(module: nn.Module) -> tuple[str, ...]:

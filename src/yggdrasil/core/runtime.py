@@ -10,7 +10,7 @@ import torch
 from yggdrasil.core.availability import fill_defaults
 from yggdrasil.core.cache import ValueCache
 from yggdrasil.core.errors import UnknownOutputError
-from yggdrasil.core.executor import Observer, Tracer, execute
+from yggdrasil.core.executor import Mover, Observer, Tracer, execute
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
 from yggdrasil.core.planner import make_plan
@@ -28,11 +28,15 @@ class Runtime:
     Args:
         graph: The graph; edits to it are noticed.
         cache: Where values are kept between calls; None keeps none.
+
+    Attributes:
+        mover: Brings models to where they compute in every run, if somebody does.
     """
 
     def __init__(self, graph: ComputeGraph, cache: ValueCache | None = None) -> None:
         self.graph = graph
         self.cache = cache
+        self.mover: Mover | None = None
         self._stamp: tuple[object, ...] = ()
         self._wirings: dict[Mode, Wiring] = {}
         self._plans: dict[tuple[Mode, frozenset[str], tuple[str, ...]], list[Plan]] = {}
@@ -126,6 +130,7 @@ class Runtime:
             changes_values=changes_values,
             cancelled=cancelled,
             tracer=tracer,
+            mover=self.mover,
         )
 
     def _wanted(self, outputs: Sequence[str] | None) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from yggdrasil.core.template_sources import find_template, template_names
 __all__ = ["lay_over", "read_template", "resolve_name", "template_bases", "template_tasks"]
 
 _MAKERS = ("type", "use", "graph")
-_SETTINGS = ("role", "group", "order", "auto_connect", "pretrained", "inputs")
+_SETTINGS = ("role", "group", "order", "auto_connect", "pretrained", "inputs", "dtype")
 
 
 def resolve_name(name: str) -> tuple[str, str | None]:

@@ -29,6 +29,11 @@ from yggdrasil.pipelines.makers import PipelineMakers
 from yggdrasil.pipelines.metadata import describe_call
 from yggdrasil.pipelines.notices import warn_of_unread
 from yggdrasil.pipelines.opaque import check_company, keep_none, whole_block
+from yggdrasil.pipelines.placement.devices import checked_device
+from yggdrasil.pipelines.placement.inputs import brought
+from yggdrasil.pipelines.placement.memory import PipelineMemory
+from yggdrasil.pipelines.placement.placing import Place, place_blocks
+from yggdrasil.pipelines.placement.treatments import Treatments
 from yggdrasil.pipelines.profiling.profile import measured
 from yggdrasil.pipelines.progress import ProgressBar
 from yggdrasil.pipelines.result import GenerationResult
@@ -44,7 +49,7 @@ _SHOWN = ("images", "frames", "video", "audios", "audio")
 """Outputs that come in the form that ``output_type`` says; the first that a graph has."""
 
 
-class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
+class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras, PipelineMemory):
     """Runs a graph to make pictures: one class for one graph or many stages.
 
     Values are kept between calls (a second call with another seed does not encode the prompt
@@ -76,7 +81,8 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
         self._library = library
         self._runtime = Runtime(graph, ValueCache(cache_limit) if cache_limit else None)
         self._filled_version = -1
-        self._placement: tuple[torch.device | None, torch.dtype | None] = (None, None)
+        self._placement: Place = (None, None)
+        self._treatments = Treatments()
         self._bar: dict[str, Any] = {}
         self._declaration: Declaration | None = None
         self._profile = None
@@ -164,6 +170,8 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
         ending = Ending()
         with measured(self._profile, plan), ProgressBar(**self._bar) as bar:
             load_for(plan)
+            self._treat()
+            inputs = brought(plan, inputs)
             origin = self._take(given, listeners)
             outputs = self._runtime.execute(
                 plan,
@@ -217,17 +225,22 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
     ) -> Self:
         """Moves the models; those still to be loaded follow.
 
+        A node's own dtype, as ``graph.set_dtype`` gives it, stays.
+
         Args:
             device: Such as ``cuda``; a dtype is taken for the second argument, as Diffusers does.
             dtype: Such as ``torch.bfloat16``.
+
+        Raises:
+            ConfigError: This machine has no such device, or hooks move the models.
         """
         if isinstance(device, torch.dtype):
             device, dtype = None, device
-        where = torch.device(device) if device is not None else None
+        where = checked_device(device) if device is not None else None
+        self._refuse_hooked(where, dtype)
         self._placement = (where or self._placement[0], dtype or self._placement[1])
         self._fill()
-        for _, block in blocks_of(self.graph):
-            block.place(*self._placement)
+        place_blocks(self.graph, self._placement, anew=True)
         return self
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> Path:
@@ -246,12 +259,14 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
     def components(self) -> dict[str, Any]:
         """The models, tokenizers and schedulers by name, loaded if they were not."""
         self._fill()
-        return {
+        held = {
             slot.folder: getattr(block, name)
             for _, block in blocks_of(self.graph)
             for name, slot in block.slots().items()
             if name in block.sources
         }
+        self._treat()
+        return held
 
     def modules(self) -> dict[str, nn.Module]:
         """The components that have weights, by name."""
@@ -269,10 +284,7 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras):
             return
         check_company(self.graph)
         fill(self.graph, self._library)
-        if self._placement != (None, None):
-            for _, block in blocks_of(self.graph):
-                if block.placement != self._placement:
-                    block.place(*self._placement)
+        place_blocks(self.graph, self._placement, anew=False)
         self._filled_version = self.graph.version
 
     def _prepare(

@@ -72,7 +72,7 @@ class PipelineLoras:
             GraphError: A node is no LoRA.
             InputError: There are not as many weights as names.
         """
-        names = self._named(adapter_names)
+        names = self._loras_named(adapter_names)
         several = isinstance(adapter_weights, Sequence)
         scales: list[Any] = list(adapter_weights) if several else [adapter_weights] * len(names)  # type: ignore[arg-type] # asked just now
         if len(scales) != len(names):
@@ -110,7 +110,7 @@ class PipelineLoras:
         Args:
             adapter_names: Their nodes.
         """
-        for name in self._named(adapter_names):
+        for name in self._loras_named(adapter_names):
             self.graph.remove_node(name)
 
     def unload_lora_weights(self) -> None:
@@ -133,7 +133,7 @@ class PipelineLoras:
         Raises:
             GraphError: There is not exactly one, or the node is no LoRA.
         """
-        names = list(self._loras()) if adapter_name is None else self._named(adapter_name)
+        names = list(self._loras()) if adapter_name is None else self._loras_named(adapter_name)
         if len(names) != 1:
             raise GraphError(
                 f"The graph has {len(names)} LoRAs: say which, adapter_name='...'."
@@ -146,7 +146,7 @@ class PipelineLoras:
         return path
 
     def _fuse(self, names: Names | None, *, fuse: bool) -> None:
-        for name in self._loras() if names is None else self._named(names):
+        for name in self._loras() if names is None else self._loras_named(names):
             block: Any = self.graph.block(name)
             block.fuse = fuse
 
@@ -156,7 +156,7 @@ class PipelineLoras:
         found = [each for each in nodes if each.block and each.block.type_name == _TYPE]
         return [each.name for each in sorted(found, key=lambda each: (each.order, each.name))]
 
-    def _named(self, names: Names) -> list[str]:
+    def _loras_named(self, names: Names) -> list[str]:
         several = [names] if isinstance(names, str) else list(names)
         known = list(self._loras())
         for name in several:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import torch
 
 from yggdrasil.blocks.configuration import constructor_defaults
+from yggdrasil.core.dtypes import dtype_of
 from yggdrasil.core.errors import MissingInputError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
@@ -40,6 +41,7 @@ from yggdrasil.pipelines.opening import (
     refuse_code_options,
     sort_options,
 )
+from yggdrasil.pipelines.placement.placing import DtypeArgument, set_dtypes
 
 if TYPE_CHECKING:
     from yggdrasil.pipelines.workflows.opening import Opened
@@ -84,7 +86,7 @@ class PipelineMakers(ABC):
         *,
         pretrained: str | os.PathLike[str] | None = None,
         solver: str | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: DtypeArgument = None,
         **options: Any,
     ) -> Self:
         """Makes a pipeline of a family, or of one of its tasks.
@@ -94,7 +96,8 @@ class PipelineMakers(ABC):
                 (``sd15_img2img``).
             pretrained: As for ``from_pretrained``; the model in the box with a notice unless given.
             solver: A solver in place of the model's own, such as ``solver/euler``.
-            dtype: Of the weights; float32 unless given. ``torch_dtype`` says the same.
+            dtype: Of the weights, or by component with ``default`` for the others; float32
+                unless given. ``torch_dtype`` says the same.
             **options: As for ``from_pretrained``.
 
         Raises:
@@ -117,7 +120,7 @@ class PipelineMakers(ABC):
         *,
         task: str | None = None,
         solver: str | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: DtypeArgument = None,
         revision: str | None = None,
         variant: str | None = None,
         opaque: bool = False,
@@ -133,7 +136,8 @@ class PipelineMakers(ABC):
                 ``from_single_file`` takes.
             task: A task in place of choosing by each call's arguments.
             solver: A solver in place of the model's own, such as ``solver/euler``.
-            dtype: Of the weights; float32 unless given. ``torch_dtype`` says the same.
+            dtype: Of the weights, or by component with ``default`` for the others; float32
+                unless given. ``torch_dtype`` says the same.
             revision: A branch, tag or commit on the hub.
             variant: A variant of the weights, such as ``fp16``.
             opaque: Whether to run the model's own Diffusers pipeline whole, as one block, although
@@ -162,7 +166,7 @@ class PipelineMakers(ABC):
         prediction_type: str | None = None,
         task: str | None = None,
         solver: str | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: DtypeArgument = None,
         **options: Any,
     ) -> Self:
         """Makes a pipeline of a whole model in one safetensors file.
@@ -224,7 +228,7 @@ class PipelineMakers(ABC):
         task: str | None,
         model: Library,
         solver: str | None,
-        dtype: torch.dtype | None,
+        dtype: DtypeArgument,
         given: Options,
         *,
         whole: bool = True,
@@ -239,12 +243,14 @@ class PipelineMakers(ABC):
             use_several(graph, library)
         if whole and task is None:
             task = own_task(graph, library)
+        if isinstance(dtype, Mapping):
+            dtype = set_dtypes(graph, dtype)
         pipeline = cls.from_graph(graph, task=task, library=library, **given.pipeline)
         if whole:
             check_whole(graph, library, given.components)
         check_files(graph)
         warn_of_left_out(graph, library)
-        return pipeline if dtype is None else pipeline.to(dtype=dtype)
+        return pipeline if dtype is None else pipeline.to(dtype=dtype_of(dtype, "dtype"))
 
     @classmethod
     def from_workflow(

@@ -6,17 +6,16 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import torch
-
+from yggdrasil.core.dtypes import dtype_of
 from yggdrasil.core.errors import ConfigError, nearest
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.hub.library import Library, OverlaidLibrary
 from yggdrasil.hub.several import split_components
 from yggdrasil.pipelines.components import blocks_of
+from yggdrasil.pipelines.placement.placing import DtypeArgument
 
 __all__ = ["Options", "one_dtype", "overlay", "refuse_code_options", "sort_options"]
 
-_DTYPES = ("float16", "bfloat16", "float32")
 _CODE = ("custom_pipeline", "custom_revision", "trust_remote_code")
 _WHERE = ("revision", "variant", "subfolder", "token", "cache_dir", "local_files_only")
 
@@ -74,11 +73,11 @@ def refuse_code_options(options: Mapping[str, Any]) -> None:
             )
 
 
-def one_dtype(dtype: object, options: dict[str, Any]) -> torch.dtype | None:
+def one_dtype(dtype: object, options: dict[str, Any]) -> DtypeArgument:
     """Gives the dtype of the weights, under whichever of Diffusers' names it was given.
 
     Args:
-        dtype: As given by its newer name.
+        dtype: As given by its newer name: one, or some by name of component.
         options: Further ones, of which ``torch_dtype``, the older name, is taken out.
 
     Raises:
@@ -86,12 +85,11 @@ def one_dtype(dtype: object, options: dict[str, Any]) -> torch.dtype | None:
     """
     older = options.pop("torch_dtype", None)
     for name, value in {"dtype": dtype, "torch_dtype": older}.items():
-        if value is not None and not (isinstance(value, torch.dtype) and value.is_floating_point):
-            text = str(value).removeprefix("torch.")
-            raise ConfigError(
-                f"{name} is {value!r}, which is no dtype of weights.{nearest(text, _DTYPES)} Give "
-                "one of PyTorch's, such as torch.float16; a model is loaded in float32 without."
-            )
+        if isinstance(value, Mapping):
+            for component, each in value.items():
+                dtype_of(each, f"{name}[{component!r}]")
+        elif value is not None:
+            dtype_of(value, name)
     if None not in (dtype, older) and dtype != older:
         raise ConfigError(f"dtype is {dtype} and torch_dtype, its older name, {older}: give one.")
     return older if dtype is None else dtype  # type: ignore[return-value] # looked at above

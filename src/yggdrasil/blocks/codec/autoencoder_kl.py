@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL
+from diffusers.utils.torch_utils import get_module_execution_device
 from torch import Tensor
 
 from yggdrasil.blocks.batching import as_generators, concatenate_to, repeat_to
 from yggdrasil.blocks.codec.coder import Coder
 from yggdrasil.blocks.codec.posterior import Posterior, PosteriorValue
+from yggdrasil.blocks.codec.setting import alone_with, in_float32, switched
 from yggdrasil.blocks.configuration import with_defaults
 from yggdrasil.blocks.processor.kinds import LatentSet, PictureSet
 from yggdrasil.core.component import Component
@@ -29,11 +32,27 @@ __all__ = ["AutoencoderKLCodec"]
 class AutoencoderKLCodec(AbstractCodec):
     """Autoencoder with a Kullback-Leibler bottleneck.
 
+    Args:
+        upcasts: Whether a model whose configuration says ``force_upcast`` computes in float32, as
+            the pipelines of Stable Diffusion XL have it and others do not: it encodes so whatever
+            its dtype, and decodes so in float16, in which it would overflow.
+        tiling: Whether large pictures are coded in tiles that overlap, in less memory; as the model
+            is set unless given.
+        slicing: Whether the pictures of a batch are coded one by one, in less memory; as the model
+            is set unless given.
+
     Source:
         Rombach et al. 2022 (arXiv:2112.10752), section 3.1; Diffusers' ``AutoencoderKL``.
     """
 
     vae = Component[Any](AutoencoderKL)
+
+    def __init__(
+        self, *, upcasts: bool = False, tiling: bool | None = None, slicing: bool | None = None
+    ) -> None:
+        self.upcasts = upcasts
+        self.tiling = tiling
+        self.slicing = slicing
 
     def describe_latents(self) -> CodecSpecValue:
         """Gives channels and scale; each level of the encoder but the last halves the picture."""
@@ -55,22 +74,28 @@ class AutoencoderKLCodec(AbstractCodec):
             InputError: The picture has neither the channels of pictures nor those of latents.
         """
         vae = self.vae
-        picture = image.to(device=vae.device, dtype=vae.dtype)
-        channels, reads = picture.shape[1], vae.config.in_channels
-        latents = self.describe_latents().channels
-        if channels == latents and channels != reads:
-            return PosteriorValue(parameters=self.given(picture), certain=True)
-        if channels != reads:
-            raise InputError(
-                f"The image has {channels} channels; the VAE reads {reads}, or latents of "
-                f"{latents}. Convert the picture, for instance to RGB."
-            )
-        # A batch's convolutions run in other kernels than a single picture's, and the last bits
-        # differ: by 2e-6 at most on a CPU in float32 (torch 2.13, batches of 2 and 3).
-        parts = [picture[i : i + 1] for i in range(len(picture))] if one_by_one else [picture]
-        parameters = [vae.encode(part, return_dict=False)[0].parameters for part in parts]
+        with self._set():
+            dtype = vae.dtype
+            picture = image.to(device=get_module_execution_device(vae), dtype=dtype)
+            channels, reads = picture.shape[1], vae.config.in_channels
+            latents = self.describe_latents().channels
+            if channels == latents and channels != reads:
+                return PosteriorValue(parameters=self.given(picture), certain=True)
+            if channels != reads:
+                raise InputError(
+                    f"The image has {channels} channels; the VAE reads {reads}, or latents of "
+                    f"{latents}. Convert the picture, for instance to RGB."
+                )
+            upcast = self.upcasts and bool(vae.config.force_upcast)
+            picture = picture.float() if upcast else picture
+            # A batch's convolutions run in other kernels than a single picture's, and the last bits
+            # differ: by 2e-6 at most on a CPU in float32 (torch 2.13, batches of 2 and 3).
+            parts = [picture[i : i + 1] for i in range(len(picture))] if one_by_one else [picture]
+            with in_float32(vae) if upcast else nullcontext():
+                parameters = [vae.encode(part, return_dict=False)[0].parameters for part in parts]
         return PosteriorValue(
-            parameters=torch.cat(parameters) if len(parameters) > 1 else parameters[0]
+            parameters=torch.cat(parameters) if len(parameters) > 1 else parameters[0],
+            dtype=dtype if upcast else None,
         )
 
     @op
@@ -188,9 +213,26 @@ class AutoencoderKLCodec(AbstractCodec):
             ``b 3 H W``, around [-1, 1] but not cut to it.
         """
         vae = self.vae
-        raw = self.unscaled(latents.to(device=vae.device, dtype=vae.dtype), shifted=shifted)
-        image: Tensor = vae.decode(raw, return_dict=False)[0]
+        with self._set():
+            dtype = vae.dtype
+            upcast = self.upcasts and bool(vae.config.force_upcast) and dtype == torch.float16
+            device = get_module_execution_device(vae)
+            scaled = latents.to(device=device, dtype=torch.float32 if upcast else dtype)
+            raw = self.unscaled(scaled, shifted=shifted)
+            with in_float32(vae) if upcast else nullcontext():
+                image: Tensor = vae.decode(raw, return_dict=False)[0]
         return image
+
+    @contextmanager
+    def _set(self) -> Iterator[None]:
+        """Has the model set as the block is, for the length of a call."""
+        if not self.upcasts and self.tiling is self.slicing is None:
+            yield
+            return
+        vae = self.vae
+        switches = {"use_tiling": self.tiling, "use_slicing": self.slicing}
+        with alone_with(vae), switched(vae, **switches):
+            yield
 
     def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
         """Says that no generator is read where nothing is drawn.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Self
 
+import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 
@@ -23,10 +24,12 @@ class PosteriorValue:
         parameters: Means and logarithms of variances ``b 2c h w``, not scaled; or latents
             ``b c h w``, scaled, which are then certain.
         certain: Whether the parameters are latents, so that nothing is drawn.
+        dtype: Of the latents, once drawn; that of the parameters unless given.
     """
 
     parameters: Tensor
     certain: bool = False
+    dtype: torch.dtype | None = None
 
     @property
     def batch(self) -> int:
@@ -47,11 +50,14 @@ class PosteriorValue:
         Args:
             generator: The source of the noise: one for all, or one for each picture.
         """
-        return self.parameters if self.certain else self._gaussian().sample(generator)
+        if self.certain:
+            return self.parameters
+        latents: Tensor = self._gaussian().sample(generator)
+        return latents.to(dtype=self.dtype)
 
     def mode(self) -> Tensor:
         """Gives the likeliest latents ``b c h w``, without a draw."""
-        return self.parameters if self.certain else self._gaussian().mode()
+        return self.parameters if self.certain else self._gaussian().mode().to(dtype=self.dtype)
 
     def kl(self) -> Tensor:
         """Gives the divergence from a standard normal, in nats, summed over each sample: ``b``.

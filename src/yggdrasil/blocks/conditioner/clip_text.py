@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from diffusers.utils.torch_utils import get_module_execution_device
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -163,9 +164,10 @@ class CLIPTextConditioner(AbstractConditioner):
         encoder = self.text_encoder
         # Only Stable Diffusion 2's relatives set this; without it CLIP reads the padding too.
         masks = getattr(encoder.config, "use_attention_mask", False)
-        attention_mask = mask.to(encoder.device) if masks else None
+        device = get_module_execution_device(encoder)
+        attention_mask = mask.to(device) if masks else None
         output = encoder(
-            ids.to(encoder.device),
+            ids.to(device),
             attention_mask=attention_mask,
             output_hidden_states=clip_skip is not None,
         )
@@ -183,7 +185,8 @@ class CLIPTextConditioner(AbstractConditioner):
         """Gives embeddings the encoder's device and dtype, without loading it for that."""
         encoder = self._modules.get("text_encoder")
         if encoder is not None:
-            return embeds.to(device=self.text_encoder.device, dtype=self.text_encoder.dtype)
+            device = get_module_execution_device(encoder)
+            return embeds.to(device=device, dtype=self.text_encoder.dtype)
         if self.placement is None:
             return embeds
         device, dtype = self.placement

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
+from diffusers.utils.torch_utils import get_module_execution_device
 from torch import Tensor
 from transformers import SiglipVisionModel
 
@@ -116,7 +117,7 @@ class Redux(AbstractOuterModule):
         encoder = self.image_encoder
         seen = self.feature_extractor.preprocess(
             images=pictures, do_resize=True, return_tensors="pt", do_convert_rgb=True
-        ).to(device=encoder.device, dtype=encoder.dtype)
+        ).to(device=get_module_execution_device(encoder), dtype=encoder.dtype)
         states = self.image_embedder(encoder(**seen).last_hidden_state).image_embeds
         count, _, width = states.shape
         if conditioning is not None and not conditioning.tensors:

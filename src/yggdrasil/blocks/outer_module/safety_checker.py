@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from diffusers.image_processor import VaeImageProcessor
+from diffusers.utils.torch_utils import get_module_execution_device
 
 from yggdrasil.blocks.processor.kinds import Flags
 from yggdrasil.core.component import Component
@@ -71,7 +72,8 @@ class SafetyChecker(AbstractOuterModule):
         checker = self.safety_checker
         # The checker writes zeros into what it is given.
         safe, flagged = checker(
-            images=image.clone(), clip_input=seen.to(checker.device, checker.dtype)
+            images=image.clone(),
+            clip_input=seen.to(get_module_execution_device(checker), checker.dtype),
         )
         return Checked(safe, [bool(each) for each in flagged])
 

@@ -156,6 +156,7 @@ class DiffusersSolver(ScheduledSolver):
         Returns:
             ``b c h w``; the clean latents when the run is done.
         """
+        init_latents = init_latents.to(noise.dtype)  # the codec may have a dtype of its own
         if isinstance(state, SampleStates):
             return self._rule_of(state).renoise(state, init_latents, noise)
         if state.index >= state.count:

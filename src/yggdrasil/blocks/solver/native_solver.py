@@ -163,6 +163,7 @@ class NativeSolver(ScheduledSolver):
         Returns:
             ``b c h w``; the clean latents of samples that are finished.
         """
+        init_latents = init_latents.to(noise.dtype)  # the codec may have a dtype of its own
         at = self._own(state).numbers()
         level = at[_SIGNAL] * _wide(init_latents) + at[_LEVEL] * _wide(noise)
         return _as(init_latents, level)

@@ -239,9 +239,8 @@ class ScheduledSolver(AbstractSolver):
             )
         else:
             self._check_noising()
-            latents = noised(
-                scheduler, init_latents, noise, visited.timesteps[:1].repeat(len(noise))
-            )
+            begin = init_latents.to(noise.dtype)  # the codec may have a dtype of its own
+            latents = noised(scheduler, begin, noise, visited.timesteps[:1].repeat(len(noise)))
         return self._first_state(latents, visited, scheduler)
 
     @op

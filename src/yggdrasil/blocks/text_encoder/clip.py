@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from diffusers.utils.torch_utils import get_module_execution_device
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -176,7 +177,7 @@ class CLIPTextEncoder(AbstractTextEncoder):
     def _states(self, ids: Tensor, copies: int, skip: int) -> TextStatesValue:
         """Runs the encoder on ids ``b tokens``."""
         encoder = self.text_encoder
-        output = encoder(ids.to(encoder.device), output_hidden_states=True)
+        output = encoder(ids.to(get_module_execution_device(encoder)), output_hidden_states=True)
         states = output.hidden_states[-(skip + self.layer)].to(encoder.dtype)
         pooled = None
         if self.pooled != "none":

@@ -42,6 +42,7 @@ NODE_KEYS: Mapping[str, type] = MappingProxyType(
         "components": dict,
         "inputs": dict,
         "task": str,
+        "dtype": str,
     }
 )
 """Every other key of a node is configuration of its block."""

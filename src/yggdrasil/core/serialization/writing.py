@@ -89,6 +89,7 @@ def _node(graph: GraphLike, node: Node, *, models: bool) -> dict[str, Any]:
         "pretrained": node.pretrained,
         "components": _plain(node.components, f"{where}: 'components'") or None,
         "inputs": _plain(node.inputs, f"{where}: 'inputs'") or None,
+        "dtype": node.dtype,
     }
     if not models:
         del settings["pretrained"], settings["components"]

@@ -204,17 +204,24 @@ def common_placement(
         InputError: Its models are of several dtypes, which no file says.
     """
     # Of each the first: this is asked in every call.
-    modules = [module for block in blocks.values() for module in block.children()]
-    firsts = [next(module.parameters(), None) for module in modules]
-    devices = {each.device for each in firsts if each is not None}
-    dtypes = {each.dtype for each in firsts if each is not None}
+    held = [
+        (first, block.placement)
+        for block in blocks.values()
+        for module in block.children()
+        if (first := next(module.parameters(), None)) is not None
+    ]
+    devices = {first.device for first, _ in held if not first.is_meta}
+    # A node's own dtype is said by the graph.
+    dtypes = {first.dtype for first, place in held if place is None or place[1] != first.dtype}
+    if placement[1] is not None:
+        dtypes.add(placement[1])
     if len(dtypes) > 1:
         raise InputError(
             f"the models are of several dtypes ({', '.join(sorted(map(str, dtypes)))}), and a file "
             "says one: bring them to one with pipe.to(dtype=...)."
         )
     device = placement[0] or (devices.pop() if len(devices) == 1 else None)
-    return device, placement[1] or (dtypes.pop() if dtypes else None)
+    return device, dtypes.pop() if dtypes else None
 
 
 def _packed(tensors: Mapping[str, Tensor]) -> bytes:

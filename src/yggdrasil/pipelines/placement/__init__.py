@@ -1,0 +1,1 @@
+"""Where models are, in which dtype, and how they come there."""
