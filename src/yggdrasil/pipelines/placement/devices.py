@@ -36,8 +36,7 @@ def checked_device(device: object) -> torch.device:
     if backend is None or not backend.is_available():
         raise ConfigError(f"{found} is not there: {_seen()} Use device='cpu' here.")
     count = backend.device_count()
-    index: int | None = found.index
-    if index is not None and index >= count:
+    if (found.index or 0) >= count:
         raise ConfigError(
             f"{found} is not there: PyTorch sees {count} of that kind, counted from 0. Give "
             f"{found.type}:{count - 1} or a lower one."
