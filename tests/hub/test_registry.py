@@ -89,15 +89,11 @@ def test_what_an_entry_names_is_there(entry):
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.ids[0])
 def test_an_entry_and_the_templates_agree(entry):
-    """An entry whose template or task is not there yet is held to it once it is."""
-    if entry.pipeline in tasks_by_class():
-        assert tasks_by_class()[entry.pipeline][0] == entry.template
-    elif entry.template in template_names() and entry.pipeline is not None:
-        assert entry.pipeline in NO_TASK_YET
-
-
-NO_TASK_YET = {"LatentConsistencyModelPipeline", "StableDiffusionInstructPix2PixPipeline",
-               "StableDiffusionXLInstructPix2PixPipeline"}  # fmt: skip
+    known = tasks_by_class()
+    if entry.pipeline is not None and entry.template is not None:
+        assert known[entry.pipeline][0] == entry.template
+    else:
+        assert entry.pipeline not in known
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ def _copied(value: Any, depth: int = _DEPTH) -> Any:
     if kind in (list, set, deque):
         return kind(_copied(each, below) for each in value)
     if isinstance(value, tuple):
-        return tuple.__new__(kind, (_copied(each, below) for each in value))
+        return tuple(_copied(each, below) for each in value)  # equals one of any class
     if is_mapping(value):
         return {key: _copied(each, below) for key, each in value.items()}
     return value

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from yggdrasil.core.component import Component
-from yggdrasil.core.errors import ModelError, YggdrasilError
+from yggdrasil.core.errors import InputError, ModelError, YggdrasilError
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.config_library import ConfigLibrary, ConfigSource
 from yggdrasil.hub.pipeline_classes import tasks_by_class
@@ -105,13 +105,13 @@ def check_set(name: str) -> Checked:
             pipeline = skeleton_of(library)
             parameters = sum(_count(each) for each in _distinct(pipeline))
             for each, settings in pipeline.graph.tasks.items():
-                steps, unread = _planned(pipeline, each, settings)
-                if not unread:
-                    planned[each] = steps
-                elif each == task or not settings.get("only_by_name"):
-                    raise ModelError(f"{each} does not read {', '.join(unread)}.")
-                else:
-                    refused[each] = f"it does not read {', '.join(unread)}"
+                try:
+                    planned[each] = _planned(pipeline, each, settings)
+                except (InputError, ModelError) as error:
+                    # A task that is asked for by name is for other models of the family.
+                    if each == task or not settings.get("only_by_name"):
+                        raise
+                    refused[each] = str(error)
     except YggdrasilError as error:
         fault = f"{type(error).__name__}: {error}"
     return Checked(
@@ -121,10 +121,13 @@ def check_set(name: str) -> Checked:
     )  # fmt: skip
 
 
-def _planned(
-    pipeline: InferencePipeline, task: str, settings: Mapping[str, Any]
-) -> tuple[int, list[str]]:
-    """Plans a task with a prompt and the pictures that it requires; gives those not read."""
+def _planned(pipeline: InferencePipeline, task: str, settings: Mapping[str, Any]) -> int:
+    """Plans a task with a prompt and the pictures that it requires; gives the steps of the plan.
+
+    Raises:
+        ModelError: The plan does not read a picture.
+        InputError: The model's parts cannot do the task.
+    """
     pipeline.task = task
     required = settings.get("requires", ())
     takes = {*settings.get("takes", ()), *settings.get("also_takes", ())}
@@ -135,7 +138,9 @@ def _planned(
     calls = list(plan.calls())
     read = {slot for call in calls for slot in call.reads()}
     unread = [name for name in required if plan.inputs.get(inputs.get(name, name)) not in read]
-    return len(calls), unread
+    if unread:
+        raise ModelError(f"{task} does not read {', '.join(unread)}.")
+    return len(calls)
 
 
 def _distinct(pipeline: InferencePipeline) -> list[nn.Module]:
