@@ -123,3 +123,28 @@ def test_as_a_stage_beside_native_ones(name):
     for output in ports.outputs:
         assert_equal(result.outputs[f"of_{output}"], getattr(expected, output))
     assert_equal(result.images, last if gives else first)
+
+
+def test_a_prior_feeds_its_decoder_by_names():
+    prior, decoder = "KandinskyV22PriorPipeline", "KandinskyV22Pipeline"
+    first, second = tiny_whole(prior), tiny_whole(decoder)
+    calls = [
+        {key: value for key, value in call_of(name).items() if "embed" not in key}
+        for name in (prior, decoder)
+    ]
+    for call in calls:
+        del call["generator"]
+    generator = torch.Generator().manual_seed(0)
+    made = first(**calls[0], generator=generator)
+    reads = InferencePipeline.from_diffusers(second).graph.block("pipeline").ops()["run"].inputs
+    handed = {name: value for name, value in made.items() if name in reads}
+    assert handed.keys() == {"image_embeds", "negative_image_embeds"}
+    expected = second(**{**calls[1], **handed}, generator=generator).images
+
+    stages = {name: InferencePipeline.from_diffusers(each)
+              for name, each in (("prior", first), ("decoder", second))}  # fmt: skip
+    both = InferencePipeline.from_combined(stages)
+    both.set_progress_bar_config(disable=True)
+    told = {"prior": calls[0], "decoder": calls[1]}
+    result = both(generator=torch.Generator().manual_seed(0), output_type="np", **told)
+    assert_equal(result.images, expected)
