@@ -17,7 +17,7 @@ def test_blocks_are_listed_with_their_ops(yggdrasil):
     lines = ended.out.splitlines()
     for name in block_types():
         assert any(line.strip().startswith(name) for line in lines), name
-    (line,) = (line for line in lines if line.strip().startswith("codec/autoencoder_kl"))
+    (line,) = (line for line in lines if line.strip().startswith("codec/autoencoder_kl "))
     assert {"encode", "sample", "decode"} <= {word.rstrip(",") for word in line.split()}
 
 

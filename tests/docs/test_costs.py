@@ -30,6 +30,6 @@ lines"""
 
 def test_what_two_families_need_is_nobodys_own():
     own = count_python.own_modules()
-    assert "yggdrasil.blocks.backbone.flux_transformer" in own["FLUX.1"]
+    assert "yggdrasil.blocks.outer_module.redux" in own["FLUX.1"]
     shared = "yggdrasil.blocks.codec.autoencoder_kl"
     assert all(shared not in modules for modules in own.values())

@@ -188,7 +188,7 @@ def test_the_arguments_choose_the_task(ours, given, task):
         (
             {"image": picture(), "height": 64},
             UnknownInputError,
-            "'img2img' takes no argument 'height'.*'txt2img' or 'inpaint' does",
+            "'img2img' takes no argument 'height'.*'txt2img' or 'inpaint' or 'lcm' does",
         ),
     ],
 )

@@ -102,8 +102,18 @@ def test_what_is_cut_off_a_prompt_is_told_for_each_encoder(make, given, told, ca
         ("sdxl", "txt2img", "strength", "'img2img' or 'inpaint'"),
         ("sdxl", "img2img", "padding_mask_crop", "'inpaint'"),
         ("sd3", "img2img", "skip_guidance_layers", "'txt2img'"),
-        ("flux_dev", "txt2img", "control_image", "'control' or 'control_img2img'"),
-        ("flux_dev", "fill", "true_cfg_scale", "'txt2img' or 'img2img' or 'inpaint' or 'kontext'"),
+        (
+            "flux_dev",
+            "txt2img",
+            "control_image",
+            "'control' or 'control_img2img' or 'control_inpaint'",
+        ),
+        (
+            "flux_dev",
+            "fill",
+            "true_cfg_scale",
+            "'txt2img' or 'img2img' or 'inpaint' or 'kontext' or 'kontext_inpaint'",
+        ),
         ("flux_dev", "img2img", "max_area", "'kontext'"),
     ],
 )

@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import torch
 from diffusers import DDIMScheduler
 from safetensors.torch import load_file, save_file
 
@@ -48,13 +49,17 @@ def test_what_the_caller_gives_is_not_missed(model):
     assert result.latents.shape == (1, 4, 8, 8)
 
 
-def test_a_checkpoint_without_a_component_is_refused(tiny_folder, tmp_path):
+def test_what_a_checkpoint_lacks_is_taken_from_its_config_and_said(tiny_folder, tmp_path, caplog):
     components = tiny_pipeline("sd15").components
     file = save_checkpoint(tmp_path / "model.safetensors", components)
     kept = {k: v for k, v in load_file(file).items() if not k.startswith("first_stage_model.")}
     save_file(kept, file)
-    with pytest.raises(ModelError, match=r"has no 'vae', which node 'vae' needs"):
-        InferencePipeline.from_single_file(file, config=tiny_folder("sd15"))
+    folder = tiny_folder("sd15")
+    taken = InferencePipeline.from_single_file(file, config=folder)
+    assert f"model.safetensors has no vae: taken from {folder}" in caplog.text
+    expected = InferencePipeline.from_pretrained(folder).components["vae"].state_dict()
+    found = taken.components["vae"].state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
     pipe = InferencePipeline.from_single_file(
         file, config=tiny_folder("sd15"), vae=components["vae"]
     )

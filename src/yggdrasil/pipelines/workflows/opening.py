@@ -21,6 +21,7 @@ from yggdrasil.core.serialization.reading import build_graph
 from yggdrasil.core.serialization.schema import NODE_KEYS
 from yggdrasil.hub.checkpoint import CheckpointLibrary
 from yggdrasil.hub.library import FolderLibrary, Library, OverlaidLibrary
+from yggdrasil.hub.lone import LoneLibrary
 from yggdrasil.hub.named_code import find_named_code
 from yggdrasil.hub.references import ModelReference
 from yggdrasil.hub.reopening import lone_folder, open_reference
@@ -182,6 +183,11 @@ class _Models:
             )
         return self._opened[reference]
 
+    def part(self, reference: ModelReference) -> FolderLibrary | CheckpointLibrary | LoneLibrary:
+        """Opens a model that is a pipeline, or one component by itself."""
+        lone = lone_folder(reference.name, base=self._base)
+        return self.open(reference) if lone is None else LoneLibrary(Path(lone))
+
     def place(self, name: str) -> str:
         """Opens the model that a node names, and names it so that nothing is fetched unasked."""
         lone = lone_folder(name, base=self._base)
@@ -318,7 +324,10 @@ def _source_of(
             )
         library = own
     elif origin.model is not None:
-        library = models.open(origin.model.reference())
+        held = models.part(origin.model.reference())
+        if isinstance(held, LoneLibrary):
+            return held.source(slot)
+        library = held
     elif origin.folder is not None:
         library = models.included(origin.folder, source)
     assert library is not None  # noqa: S101 - one of four, and `given` was looked at
