@@ -40,7 +40,9 @@ def main(families: list[str], *, fresh: bool, only_page: bool) -> None:
         logging.disable_progress_bar()  # those of reading and writing models
     for family in [] if only_page else families:
         known = {} if fresh else read(family)
-        rest = [c for c in all_cells(family) if c not in known or not is_exact(known[c])]
+        cells = list(all_cells(family))
+        unequal = [cell for cell in cells if cell in known and not is_exact(known[cell])]
+        rest = [cell for cell in cells if cell not in known] + unequal
         try:
             for number, cell in enumerate(track(rest, family), 1):
                 known[cell] = _result(cell)

@@ -140,6 +140,7 @@ EXCUSED: dict[str, tuple[str, ...]] = {
 """Classes by the reason why none of them is native."""
 
 _KWARGS = "goes to the attention processors as it is; which read it belongs to adapters"
+_RAISES = "raises in Diffusers with transformers 5; here it works, which has tests of its own"
 _IP = "no native block yet: IP-Adapter"
 LEFT_OUT: dict[str, str] = {
     "return_dict": "says how results are returned",
@@ -153,8 +154,15 @@ LEFT_OUT: dict[str, str] = {
     "ip_adapter_image_embeds": _IP,
     "negative_ip_adapter_image": _IP,
     "negative_ip_adapter_image_embeds": _IP,
+    "StableDiffusionPipeline.clip_skip": _RAISES,
+    "StableDiffusionImg2ImgPipeline.clip_skip": _RAISES,
+    "StableDiffusionInpaintPipeline.clip_skip": _RAISES,
+    "StableDiffusionXLImg2ImgPipeline.latents": "Diffusers does not read it, YggDrasil refuses it",
+    "FluxInpaintPipeline.masked_image_latents": "nothing in Diffusers depends on it, YggDrasil "
+    "refuses it",
+    "FluxFillPipeline.masked_image_latents": "no native input yet",
 }
-"""Arguments that no feature gives, with the reason."""
+"""Arguments that no feature gives, of every class or of one, with the reason."""
 
 
 def pipeline_classes() -> frozenset[str]:

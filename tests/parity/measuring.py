@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import tempfile
 import warnings
@@ -115,11 +116,19 @@ def _with_scheduler(cell: Cell) -> Any:
 _SAVED: dict[tuple[str, str, str], tuple[InferencePipeline, Any]] = {}
 
 
+@atexit.register
+def _forget() -> None:
+    """Removes what was saved."""
+    for _, folder in _SAVED.values():
+        folder.cleanup()
+    _SAVED.clear()
+
+
 def _saved(cell: Cell) -> InferencePipeline:
     """Gives a pipeline that was read from what Diffusers' was saved to; the last is kept."""
     key = (cell.pipeline, cell.model, cell.solver)
     if key not in _SAVED:
-        _SAVED.clear()
+        _forget()
         folder = tempfile.TemporaryDirectory(prefix="yggdrasil-parity-")
         _with_scheduler(cell).save_pretrained(folder.name)
         ours = InferencePipeline.from_pretrained(folder.name)

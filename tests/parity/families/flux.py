@@ -96,7 +96,8 @@ _OTHER = {"image": picture(seed=3)}
 _ONE_TEXT = "a picture has one prompt"
 _NO_TEXTS = "without text encoders it reads no prompt"
 _OF_REDUX_ALONE = {
-    **_OF_REDUX, "batch of 2": _NO_TEXTS, "prompts for each encoder": _NO_TEXTS
+    **_OF_REDUX, "batch of 2": _NO_TEXTS, "prompts for each encoder": _NO_TEXTS,
+    "given embeddings": "without text encoders Diffusers reads no embeddings, YggDrasil does",
 }  # fmt: skip
 _EULER = "FlowMatchEulerDiscreteScheduler"
 _FLOW = {
@@ -112,6 +113,11 @@ _OWN_SIGMAS = {
     "unipc": "Diffusers hands the scheduler the levels of FLUX, though it has flow sigmas of its "
     "own, which YggDrasil leaves to it as FluxPipeline does"
 }
+# Which shifts what the steps draw where all draw from the global generator.
+_DRAWS_MASKED = dict.fromkeys(
+    ("flow_euler stochastic", "flow_lcm"),
+    "before the steps Diffusers draws latents of the masked picture, which nothing reads",
+)
 _UNREAD = {
     "given sigmas": "with flow sigmas of the scheduler's own FluxPipeline reads none of the "
     "caller's, which YggDrasil does; the other classes fail on the list"
@@ -190,7 +196,10 @@ FLUX = Family(
             "FluxImg2ImgPipeline", "flux_schnell", "flow_euler", call=_PICTURE,
             features=_OF_PICTURES,
         ),
-        Row("FluxInpaintPipeline", "flux", "flow_euler", call=_MASKED, features=_OF_MASKS),
+        Row(
+            "FluxInpaintPipeline", "flux", "flow_euler", call=_MASKED, features=_OF_MASKS,
+            differs=_DRAWS_MASKED,
+        ),
         Row("FluxFillPipeline", "flux_fill", "flow_euler", call=_MASKED, features=_OF_FILL),
         Row(
             "FluxKontextPipeline", "flux", "flow_euler", call=_SEEN, features=_OF_KONTEXT,

@@ -65,6 +65,9 @@ _OF_MASKS = {
         "generator": [1, 2],
     },
     "a mask around a part": {"padding_mask_crop": 4, "output_type": "pil"},
+    "a part of the way": {
+        "denoising_start": 0.3, "denoising_end": 0.7, "strength": None, "num_inference_steps": 8
+    },
     "masked latents": {"masked_image_latents": _normal(9, 1, 4, 8, 8)},
 }  # fmt: skip
 _BEAUTY = {"aesthetic score": {"aesthetic_score": 7.0, "negative_aesthetic_score": 2.0}}
@@ -146,6 +149,10 @@ SDXL = Family(
         Row(
             INPAINT, "sdxl", "euler", call=_MASKED, features={**_OF_MASKS, **_NO_SCORE},
             differs=_ENCODED,
+        ),
+        Row(
+            INPAINT, "sdxl_refiner", "euler", call=_MASKED, features={**_OF_MASKS, **_BEAUTY},
+            differs=_REFINED,
         ),
         Row(
             INPAINT, "sdxl_inpaint", "euler", call=_MASKED, features={**_OF_MASKS, **_NO_SCORE},
