@@ -39,8 +39,9 @@ def main(families: list[str], *, fresh: bool, only_page: bool) -> None:
     for logging in (diffusers_logging, transformers.utils.logging):
         logging.disable_progress_bar()  # those of reading and writing models
     for family in [] if only_page else families:
-        known = {} if fresh else read(family)
         cells = list(all_cells(family))
+        kept = {} if fresh else read(family)
+        known = {cell: kept[cell] for cell in cells if cell in kept}
         unequal = [cell for cell in cells if cell in known and not is_exact(known[cell])]
         rest = [cell for cell in cells if cell not in known] + unequal
         try:
