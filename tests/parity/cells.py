@@ -12,7 +12,7 @@ import diffusers
 import torch
 
 from tests.parity.families import FAMILIES, ROWS
-from tests.parity.family import GLOBAL, Family, Row
+from tests.parity.family import GLOBAL, Family, Made, Row
 from tests.pipelines.conftest import generator
 from yggdrasil.blocks.solver.catalog import SOLVERS
 
@@ -158,12 +158,13 @@ def given(cell: Cell, pipe: Any = None) -> dict[str, Any]:
 
     Args:
         cell: The cell.
-        pipe: The pipeline of Diffusers, for arguments that depend on it; they are left out without.
+        pipe: The pipeline of Diffusers, for arguments that depend on it; without, their names alone
+            can be told.
     """
     feature = cell.row.features.get(cell.feature, cell.family.features.get(cell.feature, {}))
     assert not isinstance(feature, str)
-    if callable(feature):
-        feature = feature(pipe) if pipe is not None else {}
+    if isinstance(feature, Made):
+        feature = dict.fromkeys(feature.names, ...) if pipe is None else feature.make(pipe)
     call = {**cell.family.call, **cell.row.call, **feature}
     call = {name: value for name, value in call.items() if value is not None}
     solver = cell.family.solvers.get(cell.solver)

@@ -6,14 +6,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["GLOBAL", "Family", "Feature", "Row", "Solver"]
+__all__ = ["GLOBAL", "Family", "Feature", "Made", "Row", "Solver"]
 
 GLOBAL = "global"
 """In the place of a generator's seed: none is given, and PyTorch's own is seeded."""
 
-Feature = Mapping[str, Any] | Callable[[Any], Mapping[str, Any]] | str
-"""Arguments of a call; or a function that makes them for a pipeline of Diffusers; or, in a row, the
-reason why it has no such call."""
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Arguments that depend on the model.
+
+    Attributes:
+        names: Those that are given.
+        make: Makes them, for a pipeline of Diffusers; those that are None are left out.
+    """
+
+    names: tuple[str, ...]
+    make: Callable[[Any], Mapping[str, Any]]
+
+
+Feature = Mapping[str, Any] | Made | str
+"""Arguments of a call, or, in a row, the reason why it has no such call."""
 
 
 @dataclass(frozen=True, slots=True)

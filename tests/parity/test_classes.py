@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from tests.parity.cells import all_cells, given, takes
 from tests.parity.classes import EXCUSED, LEFT_OUT, PENDING, pipeline_classes
 from tests.parity.families import ROWS
-from tests.parity.measuring import pipelines
 from tests.parity.page import page
 from yggdrasil.core.templates import load_template, template_names
 
@@ -38,10 +37,7 @@ def test_each_class_that_a_template_stands_for_has_a_row() -> None:
 def test_each_argument_of_a_native_class_is_given_in_a_cell_or_left_out_with_a_reason() -> None:
     cells: dict[str, set[str]] = defaultdict(set)
     for cell in all_cells():
-        if cell.way == "shared":
-            own = cell.solver == cell.row.solver
-            made = own and callable(cell.family.features.get(cell.feature))
-            cells[cell.pipeline] |= given(cell, pipelines(cell)[0] if made else None).keys()
+        cells[cell.pipeline] |= given(cell).keys()
     for pipeline, names in cells.items():
         left_out = {name.removeprefix(f"{pipeline}.") for name in LEFT_OUT}
         missing = takes(pipeline) - names - left_out

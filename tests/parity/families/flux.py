@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tests.parity.family import GLOBAL, Family, Row, Solver
+from tests.parity.family import GLOBAL, Family, Made, Row, Solver
 from tests.pipelines.conftest import generator
 from tests.pipelines.pictures import mask, picture
 from tests.tiny_flux import tiny_flux, tiny_redux
@@ -83,7 +83,12 @@ def _beside_embeddings(pipe: Any) -> dict[str, Any]:
     }
 
 
-_OF_REDUX = {"two pictures": _EACH_AND_TOGETHER, "given embeddings": _beside_embeddings}
+_OF_REDUX = {
+    "two pictures": _EACH_AND_TOGETHER,
+    "given embeddings": Made(
+        ("prompt_embeds", "pooled_prompt_embeds", "prompt_embeds_scale"), _beside_embeddings
+    ),
+}
 _OF_REDUX_WITH_TEXTS = {
     **_OF_REDUX,
     "prompts for each": {

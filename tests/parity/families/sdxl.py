@@ -8,7 +8,7 @@ import torch
 from diffusers import LCMScheduler
 
 from tests.parity.families.alpha_solvers import SOLVERS
-from tests.parity.family import GLOBAL, Family, Row
+from tests.parity.family import GLOBAL, Family, Made, Row
 from tests.pipelines.conftest import generator
 from tests.pipelines.pictures import mask, picture
 from tests.tiny_sdxl import tiny_sdxl
@@ -19,6 +19,14 @@ INPAINT = "StableDiffusionXLInpaintPipeline"
 
 def _normal(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=generator(seed))
+
+
+_EMBEDS = (
+    "prompt_embeds",
+    "pooled_prompt_embeds",
+    "negative_prompt_embeds",
+    "negative_pooled_prompt_embeds",
+)
 
 
 def _given_embeddings(pipe: Any) -> dict[str, Any]:
@@ -116,7 +124,7 @@ SDXL = Family(
         "rescale": {"guidance_rescale": 0.5},
         "non-square": {"height": 64, "width": 96},
         "given latents": {"latents": _normal(8, 1, 4, 8, 8)},
-        "given embeddings": _given_embeddings,
+        "given embeddings": Made(_EMBEDS, _given_embeddings),
         "list of generators": {**_TWO, "generator": [1, 2]},
         "the global generator": {"generator": GLOBAL},
         "given sigmas": {"sigmas": [14.0, 5.0, 1.0], "num_inference_steps": None},

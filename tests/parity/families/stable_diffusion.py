@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tests.parity.families.alpha_solvers import SOLVERS
-from tests.parity.family import GLOBAL, Family, Row
+from tests.parity.family import GLOBAL, Family, Made, Row
 from tests.pipelines.conftest import generator
 from tests.pipelines.pictures import mask, picture
 from tests.tiny_models import tiny_pipeline
@@ -88,8 +88,10 @@ STABLE_DIFFUSION = Family(
         "no guidance": {"guidance_scale": 1.0, "negative_prompt": "ugly"},
         "rescale": {"guidance_rescale": 0.7},
         "non-square": _WIDE,
-        "given latents": _given_latents,
-        "given embeddings": _given_embeddings,
+        "given latents": Made(("latents",), _given_latents),
+        "given embeddings": Made(
+            ("prompt_embeds", "negative_prompt_embeds"), _given_embeddings
+        ),
         "list of generators": {**_TWO, "generator": [1, 2]},
         "the global generator": {"generator": GLOBAL},
         "given sigmas": {"sigmas": [14.0, 5.0, 1.0], "num_inference_steps": None},
