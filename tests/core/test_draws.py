@@ -63,6 +63,12 @@ def test_the_list_orders_what_data_does_not():
     assert order(two(("q.run", "p.run"))) == ["q.run", "p.run"]
 
 
+@pytest.mark.parametrize("draws", [("p.run", "q.run"), ("q.run", "p.run")])
+def test_the_list_orders_draws_from_the_global_generator_too(draws):
+    plan = Runtime(two(draws)).plan({}, ["join.run"])
+    assert tuple(str(call.vertex) for call in plan.calls())[:2] == draws
+
+
 @register_block("toy_block/draw")
 class Named(Draw):
     pass

@@ -1,28 +1,23 @@
-"""Few cells that still show every pair of values of every two axes."""
+"""Few cells that still show all that is to be seen."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable
+from typing import TypeVar
 
-__all__ = ["Pair", "covering_pairs", "pairs_of"]
+__all__ = ["covering"]
 
-Pair = tuple[int, str, int, str]
-"""Two axes, by number, and a value of each."""
+C = TypeVar("C", bound=Hashable)
 
 
-def covering_pairs(
-    cells: Iterable[Any], counts: Callable[[Pair], bool] = lambda _: True
-) -> list[Any]:
-    """Chooses cells greedily until each pair of values that any cell has is in a chosen one.
+def covering(cells: Iterable[C], shows: Callable[[C], set[Hashable]]) -> list[C]:
+    """Chooses cells greedily until all that any cell shows is shown by a chosen one.
 
     Args:
-        cells: Dataclasses, one field an axis.
-        counts: Says which pairs are to be covered; all unless given.
+        cells: Of those that show as much, the first is taken.
+        shows: Says what a cell shows.
     """
-    rest = {cell: {pair for pair in pairs_of(cell) if counts(pair)} for cell in sorted(cells)}
+    rest = {cell: shows(cell) for cell in cells}
     wanted = set().union(*rest.values())
     chosen = []
     while wanted:
@@ -30,9 +25,3 @@ def covering_pairs(
         wanted -= rest.pop(best)
         chosen.append(best)
     return chosen
-
-
-def pairs_of(cell: Any) -> set[Pair]:
-    """Gives every pair of values of a cell."""
-    values: Sequence[str] = astuple(cell)
-    return {(i, values[i], j, values[j]) for i, j in itertools.combinations(range(len(values)), 2)}

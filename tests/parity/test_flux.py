@@ -195,6 +195,7 @@ def difference(pipe, call, **changes):
     )
 
 
+@pytest.mark.slow  # the quick cells of the matrix cover them
 @pytest.mark.parametrize("name", CELLS)
 def test_the_numbers_are_those_of_diffusers(theirs, name):
     kind, cls, call = CELLS[name]

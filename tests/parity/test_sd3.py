@@ -159,6 +159,7 @@ def theirs():
     return pipeline
 
 
+@pytest.mark.slow  # the quick cells of the matrix cover them
 @pytest.mark.parametrize("name", CELLS)
 def test_the_numbers_are_those_of_diffusers(theirs, name):
     kind, cls, call = CELLS[name]
@@ -247,6 +248,7 @@ def test_a_callback_ends_all_guidance(theirs):
     assert (ours(**drawn(SKIPPED)).latents - expected).abs().max() > 1e-3
 
 
+@pytest.mark.slow  # the same
 @pytest.mark.parametrize("cls", [None, IMG2IMG, INPAINT], ids=["noise", "picture", "mask"])
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_schedulers(name, cls):

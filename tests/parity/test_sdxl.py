@@ -114,6 +114,7 @@ def theirs():
     return pipeline
 
 
+@pytest.mark.slow  # the quick cells of the matrix cover them
 @pytest.mark.parametrize("name", CELLS)
 def test_the_numbers_are_those_of_diffusers(theirs, name):
     kind, cls, call = CELLS[name]

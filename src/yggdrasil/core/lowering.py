@@ -143,14 +143,13 @@ def _order_units(
             if unit_of[target] is not unit_of[vertex]:
                 follows[key[unit_of[vertex]]].add(key[unit_of[target]])
     drawing = {
-        key[unit]: [vertex for vertex in unit if "generator" in selection.chosen[vertex]]
-        for unit in units
+        key[unit]: [vertex for vertex in unit if _may_draw(wiring, vertex)] for unit in units
     }
     _order_draws(wiring, drawing, follows)
     order = _topological(follows)
     if order is None:
         raise _contradiction(wiring, [vertex for each in drawing.values() for vertex in each])
-    check_draws(wiring, drawing, order, follows)
+    check_draws(wiring, _given(selection, drawing), order, follows)
     return [by_key[each] for each in order]
 
 
@@ -165,13 +164,28 @@ def _order_body(
     if _topological(inside) is None:
         return None
     follows = {vertex: set(targets) for vertex, targets in inside.items()}
-    drawing = {v: [v] if "generator" in selection.chosen[v] else [] for v in inside}
+    drawing = {v: [v] if _may_draw(wiring, v) else [] for v in inside}
     _order_draws(wiring, drawing, follows)
     order = _topological(follows)
     if order is None:
         raise _contradiction(wiring, [vertex for each in drawing.values() for vertex in each])
-    check_draws(wiring, drawing, order, follows)
+    check_draws(wiring, _given(selection, drawing), order, follows)
     return order
+
+
+def _may_draw(wiring: Wiring, vertex: Vertex) -> bool:
+    """Whether an op takes a generator; where it is given none it draws from the global one."""
+    return "generator" in wiring.inputs[vertex]
+
+
+def _given(
+    selection: Selection, drawing: Mapping[Vertex, list[Vertex]]
+) -> dict[Vertex, list[Vertex]]:
+    """Gives the draws that are given a generator, whose order must be decided."""
+    return {
+        unit: [vertex for vertex in vertices if "generator" in selection.chosen[vertex]]
+        for unit, vertices in drawing.items()
+    }
 
 
 def _order_draws(

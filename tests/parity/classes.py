@@ -1,0 +1,193 @@
+"""The pipeline classes of Diffusers that the parity matrix is about, and what became of each.
+
+A class is native (a row of a family, or a table of calls of its own) or excused with the reason. To
+bring one into the matrix, take it out of ``APART`` and put a ``Row`` into its family.
+"""
+
+from __future__ import annotations
+
+import re
+
+import diffusers
+from diffusers import pipelines
+
+__all__ = ["APART", "EXCUSED", "LEFT_OUT", "pipeline_classes"]
+
+_NAMES = re.compile("StableDiffusion|StableUnCLIP|Flux|LatentConsistency|SDXL")
+_FOLDERS = (
+    "stable_diffusion",
+    "stable_diffusion_xl",
+    "stable_diffusion_3",
+    "flux",
+    "flux2",
+    "latent_consistency_models",
+    "controlnet",
+    "controlnet_sd3",
+)
+
+APART: dict[str, tuple[str, ...]] = {
+    "test_controlnet.py": (
+        "StableDiffusionControlNetImg2ImgPipeline",
+        "StableDiffusionControlNetInpaintPipeline",
+        "StableDiffusionControlNetPipeline",
+    ),
+    "test_controlnet_sdxl.py": (
+        "StableDiffusionXLControlNetImg2ImgPipeline",
+        "StableDiffusionXLControlNetInpaintPipeline",
+        "StableDiffusionXLControlNetPipeline",
+        "StableDiffusionXLControlNetUnionImg2ImgPipeline",
+        "StableDiffusionXLControlNetUnionInpaintPipeline",
+        "StableDiffusionXLControlNetUnionPipeline",
+    ),
+    "test_controlnet_sd3.py": (
+        "StableDiffusion3ControlNetInpaintingPipeline",
+        "StableDiffusion3ControlNetPipeline",
+    ),
+    "test_controlnet_flux.py": (
+        "FluxControlNetImg2ImgPipeline",
+        "FluxControlNetInpaintPipeline",
+        "FluxControlNetPipeline",
+    ),
+    "test_flux2.py": (
+        "Flux2KleinInpaintPipeline",
+        "Flux2KleinPipeline",
+        "Flux2Pipeline",
+    ),
+    "test_flux.py": (
+        "FluxControlInpaintPipeline",
+        "FluxKontextInpaintPipeline",
+    ),
+    "test_latent_consistency.py": (
+        "LatentConsistencyModelImg2ImgPipeline",
+        "LatentConsistencyModelPipeline",
+    ),
+    "test_instruct_pix2pix.py": (
+        "StableDiffusionInstructPix2PixPipeline",
+        "StableDiffusionXLInstructPix2PixPipeline",
+    ),
+}
+"""Native classes whose calls are in a table of their own, by its file: no rows yet."""
+
+EXCUSED: dict[str, tuple[str, ...]] = {
+    "a modular pipeline: a tree of blocks without a call signature of its own; the pipeline of the "
+    "same model is compared": (
+        "Flux2KleinBaseModularPipeline",
+        "Flux2KleinModularPipeline",
+        "Flux2ModularPipeline",
+        "FluxKontextModularPipeline",
+        "FluxModularPipeline",
+        "StableDiffusion3ModularPipeline",
+        "StableDiffusionXLModularPipeline",
+    ),
+    "FLUX.3 is a family of its own, and its pipelines are modular": (
+        "Flux3DistilledModularPipeline",
+        "Flux3ModularPipeline",
+    ),
+    "runs ONNX files through onnxruntime: there are no modules to share": (
+        "OnnxStableDiffusionImg2ImgPipeline",
+        "OnnxStableDiffusionInpaintPipeline",
+        "OnnxStableDiffusionInpaintPipelineLegacy",
+        "OnnxStableDiffusionPipeline",
+        "OnnxStableDiffusionUpscalePipeline",
+        "StableDiffusionOnnxPipeline",
+    ),
+    "Diffusers keeps it among its deprecated pipelines": (
+        "SemanticStableDiffusionPipeline",
+        "StableDiffusionAttendAndExcitePipeline",
+        "StableDiffusionControlNetXSPipeline",
+        "StableDiffusionDiffEditPipeline",
+        "StableDiffusionGLIGENPipeline",
+        "StableDiffusionGLIGENTextImagePipeline",
+        "StableDiffusionInpaintPipelineLegacy",
+        "StableDiffusionLDM3DPipeline",
+        "StableDiffusionModelEditingPipeline",
+        "StableDiffusionPanoramaPipeline",
+        "StableDiffusionParadigmsPipeline",
+        "StableDiffusionPipelineSafe",
+        "StableDiffusionPix2PixZeroPipeline",
+        "StableDiffusionSAGPipeline",
+        "StableDiffusionXLControlNetXSPipeline",
+        "TextToVideoZeroSDXLPipeline",
+    ),
+    "its text encoder reads a picture too (BLIP-2), and Diffusers has deprecated the family": (
+        "BlipDiffusionControlNetPipeline",
+    ),
+    "no native block yet: perturbed-attention guidance": (
+        "StableDiffusion3PAGImg2ImgPipeline",
+        "StableDiffusion3PAGPipeline",
+        "StableDiffusionControlNetPAGInpaintPipeline",
+        "StableDiffusionControlNetPAGPipeline",
+        "StableDiffusionPAGImg2ImgPipeline",
+        "StableDiffusionPAGInpaintPipeline",
+        "StableDiffusionPAGPipeline",
+        "StableDiffusionXLControlNetPAGImg2ImgPipeline",
+        "StableDiffusionXLControlNetPAGPipeline",
+        "StableDiffusionXLPAGImg2ImgPipeline",
+        "StableDiffusionXLPAGInpaintPipeline",
+        "StableDiffusionXLPAGPipeline",
+    ),
+    "no native block yet: T2I-Adapter": (
+        "StableDiffusionAdapterPipeline",
+        "StableDiffusionXLAdapterPipeline",
+    ),
+    "no native task yet: FLUX.2 klein with kept keys and values of references": (
+        "Flux2KleinKVPipeline",
+    ),
+    "no native template yet: the UNet reads a depth map, a picture of low resolution, or the "
+    "embedding of a picture": (
+        "StableDiffusionDepth2ImgPipeline",
+        "StableDiffusionImageVariationPipeline",
+        "StableDiffusionLatentUpscalePipeline",
+        "StableDiffusionUpscalePipeline",
+        "StableUnCLIPImg2ImgPipeline",
+        "StableUnCLIPPipeline",
+    ),
+    "edits by inverting a picture, with a scheduler state of its own: another method on these "
+    "models": (
+        "LEditsPPPipelineStableDiffusion",
+        "LEditsPPPipelineStableDiffusionXL",
+    ),
+    "makes videos": ("AnimateDiffSDXLPipeline",),
+}
+"""Classes by the reason why none of them is native."""
+
+_KWARGS = "goes to the attention processors as it is; which read it belongs to adapters"
+_RAISES = "raises in Diffusers with transformers 5; here it works, which has tests of its own"
+_IP = "no native block yet: IP-Adapter"
+LEFT_OUT: dict[str, str] = {
+    "return_dict": "says how results are returned",
+    "callback_on_step_end": "in every cell, to take the latents; what it does: tests of its own",
+    "callback_on_step_end_tensor_inputs": "tests of their own",
+    "generator": "in every cell",
+    "output_type": "in every cell",
+    "cross_attention_kwargs": _KWARGS,
+    "joint_attention_kwargs": _KWARGS,
+    "ip_adapter_image": _IP,
+    "ip_adapter_image_embeds": _IP,
+    "negative_ip_adapter_image": _IP,
+    "negative_ip_adapter_image_embeds": _IP,
+    "StableDiffusionPipeline.clip_skip": _RAISES,
+    "StableDiffusionImg2ImgPipeline.clip_skip": _RAISES,
+    "StableDiffusionInpaintPipeline.clip_skip": _RAISES,
+    "StableDiffusionXLImg2ImgPipeline.latents": "Diffusers does not read it, YggDrasil refuses it",
+    "FluxInpaintPipeline.masked_image_latents": "nothing in Diffusers depends on it, YggDrasil "
+    "refuses it",
+    "FluxFillPipeline.masked_image_latents": "no native input yet",
+}
+"""Arguments that no feature gives, of every class or of one, with the reason."""
+
+
+def pipeline_classes() -> frozenset[str]:
+    """Gives the names of all classes of these families that Diffusers exports, itself asked."""
+    folders = {name: folder for folder, names in _structure().items() for name in names}
+    exported = {name for names in diffusers._import_structure.values() for name in names}
+    return frozenset(
+        name
+        for name in exported
+        if re.search(r"Pipeline(?!Output)", name)
+        and (_NAMES.search(name) or folders.get(name) in _FOLDERS)
+    )
+
+
+def _structure() -> dict[str, list[str]]:
+    return dict(pipelines._import_structure)
