@@ -95,7 +95,8 @@ _DECODED = {"float16": _UPCAST}
 _ENCODED = {**_DECODED, "bfloat16": _UPCAST}
 _BEGUN = {
     **_ENCODED,
-    "a part of the way": "a defect here, not mended yet: nine channels that begin part of the way",
+    "a part of the way": "before the masked picture's latents Diffusers draws noise, which nothing "
+    "reads",
 }
 _REFINED = {**_ENCODED, "second negative alone": _FIRST, "prompts for each encoder": _FIRST}
 
