@@ -44,8 +44,11 @@ def measure(cell: Cell, like: str | None = None, **changes: Any) -> Differences:
 
 def pipelines(cell: Cell) -> tuple[Any, InferencePipeline]:
     """Gives the pipelines that make a cell's call, Diffusers' and YggDrasil's."""
-    pipe = _with_scheduler(cell)
-    ours = _saved(cell) if cell.way == "saved" else InferencePipeline.from_diffusers(pipe)
+    if cell.way == "saved":
+        pipe, ours = _saved(cell)
+    else:
+        pipe = _with_scheduler(cell)
+        ours = InferencePipeline.from_diffusers(pipe)
     solver = cell.family.solvers.get(cell.solver)
     if solver is not None and solver.node is not None:
         ours.graph.replace_node("solver", solver.node)
@@ -113,29 +116,37 @@ def _with_scheduler(cell: Cell) -> Any:
     return pipe
 
 
-_SAVED: dict[tuple[str, str, str], tuple[InferencePipeline, Any]] = {}
+_SAVED: dict[tuple[str, str, str], tuple[Any, InferencePipeline, Any]] = {}
 
 
 @atexit.register
 def _forget() -> None:
     """Removes what was saved."""
-    for _, folder in _SAVED.values():
+    for *_, folder in _SAVED.values():
         folder.cleanup()
     _SAVED.clear()
 
 
-def _saved(cell: Cell) -> InferencePipeline:
-    """Gives a pipeline that was read from what Diffusers' was saved to; the last is kept."""
+def _saved(cell: Cell) -> tuple[Any, InferencePipeline]:
+    """Gives both pipelines as they are read from what Diffusers' was saved to; the last are kept.
+
+    Diffusers mends the configurations of early models where it reads them, so it reads them too.
+    """
     key = (cell.pipeline, cell.model, cell.solver)
     if key not in _SAVED:
         _forget()
         folder = tempfile.TemporaryDirectory(prefix="yggdrasil-parity-")
-        _with_scheduler(cell).save_pretrained(folder.name)
+        made = _with_scheduler(cell)
+        made.save_pretrained(folder.name)
+        theirs = type(made).from_pretrained(folder.name)
+        theirs.set_progress_bar_config(disable=True)
         ours = InferencePipeline.from_pretrained(folder.name)
-        for module in ours.modules().values():
+        models = [each for each in theirs.components.values() if isinstance(each, torch.nn.Module)]
+        for module in (*models, *ours.modules().values()):
             for parameter in module.parameters():
                 # A file leaves weights at odd addresses, and products of matrices differ by 2e-6
                 # with where their operands lie.
                 parameter.data = parameter.data.clone()
-        _SAVED[key] = (ours, folder)
-    return _SAVED[key][0]
+        _SAVED[key] = (theirs, ours, folder)
+    theirs, ours, _ = _SAVED[key]
+    return theirs, ours

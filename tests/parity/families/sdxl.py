@@ -82,23 +82,16 @@ _BEAUTY = {"aesthetic score": {"aesthetic_score": 7.0, "negative_aesthetic_score
 _OF_REFINER = {**_OF_BASE, **_BEAUTY}
 _NO_SCORE = {"aesthetic score": "the base does not read how beautiful the picture is to be"}
 
-_UPCAST = (
-    "Diffusers runs the VAE in float32 where its configuration says `force_upcast`: for pictures "
-    "that are encoded in any dtype, for latents that are decoded in float16. Here it runs as it is"
-)
 # Prompts are paired with encoders by place.
 _FIRST = (
     "the refiner has the second encoder alone: Diffusers gives it the first prompt and reads no "
     "second one, YggDrasil gives it the second"
 )
-_DECODED = {"float16": _UPCAST}
-_ENCODED = {**_DECODED, "bfloat16": _UPCAST}
 _BEGUN = {
-    **_ENCODED,
     "a part of the way": "before the masked picture's latents Diffusers draws noise, which nothing "
     "reads",
 }
-_REFINED = {**_ENCODED, "second negative alone": _FIRST, "prompts for each encoder": _FIRST}
+_REFINED = {"second negative alone": _FIRST, "prompts for each encoder": _FIRST}
 
 SDXL = Family(
     name="sdxl",
@@ -148,12 +141,11 @@ SDXL = Family(
     solvers=SOLVERS,
     begins="add_noise",
     rows=(
-        Row(TXT2IMG, "sdxl", "euler", differs=_DECODED),
-        Row(TXT2IMG, "sdxl_encodes_empty", "euler", differs=_DECODED),
-        Row(TXT2IMG, "sdxl_lcm", "lcm", differs=_DECODED),
+        Row(TXT2IMG, "sdxl", "euler"),
+        Row(TXT2IMG, "sdxl_encodes_empty", "euler"),
+        Row(TXT2IMG, "sdxl_lcm", "lcm"),
         Row(
             IMG2IMG, "sdxl", "euler", call=_PICTURE, features={**_OF_BASE, **_NO_SCORE},
-            differs=_ENCODED,
         ),
         Row(
             IMG2IMG, "sdxl_refiner", "euler", call=_PICTURE, features=_OF_REFINER,
@@ -161,7 +153,6 @@ SDXL = Family(
         ),
         Row(
             INPAINT, "sdxl", "euler", call=_MASKED, features={**_OF_MASKS, **_NO_SCORE},
-            differs=_ENCODED,
         ),
         Row(
             INPAINT, "sdxl_refiner", "euler", call=_MASKED, features={**_OF_MASKS, **_BEAUTY},
