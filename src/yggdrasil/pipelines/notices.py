@@ -49,7 +49,7 @@ def warn_of_unread(call: Mapping[str, Any], task: Task | None, plan: Plan) -> No
     unread = [
         name
         for name, value in call.items()
-        if value is not None and targets.get(name, name) in plan.unread
+        if not _asks_nothing(value) and targets.get(name, name) in plan.unread
     ]
     if unread:
         warnings.warn(
@@ -57,3 +57,8 @@ def warn_of_unread(call: Mapping[str, Any], task: Task | None, plan: Plan) -> No
             f"{'it' if len(unread) == 1 else 'them'}. print(pipe.plan(...)) shows what runs.",
             stacklevel=3,
         )
+
+
+def _asks_nothing(value: Any) -> bool:
+    # `guidance_scale=0.0` is how a distilled model is called by everybody: there is nothing to tell.
+    return value is None or (isinstance(value, (int, float)) and value == 0)

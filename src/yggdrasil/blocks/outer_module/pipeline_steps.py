@@ -78,7 +78,10 @@ def _callback(pipe: Any, watcher: Watcher) -> Mapping[str, Any]:
 def _bars(pipe: Any, watcher: Watcher) -> Callable[..., Any]:
     """Gives what stands for a pipeline's ``progress_bar``: it shows nothing, and tells."""
 
-    def bar(iterable: Iterable[Any] | None = None, total: int | None = None) -> _Bar:
+    # Some pipelines (Marigold's) also say how their bars look: `desc`, `leave`.
+    def bar(
+        iterable: Iterable[Any] | None = None, total: int | None = None, **_looks: Any
+    ) -> _Bar:
         return _Bar(pipe, watcher, iterable, total)
 
     return bar
