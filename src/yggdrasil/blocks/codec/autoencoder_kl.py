@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL
-from diffusers.utils.torch_utils import get_module_execution_device
 from torch import Tensor
 
 from yggdrasil.blocks.batching import as_generators, concatenate_to, repeat_to
 from yggdrasil.blocks.codec.coder import Coder
 from yggdrasil.blocks.codec.posterior import Posterior, PosteriorValue
 from yggdrasil.blocks.codec.setting import alone_with, in_float32, switched
+from yggdrasil.blocks.computing_device import computing_device
 from yggdrasil.blocks.configuration import with_defaults
 from yggdrasil.blocks.processor.kinds import LatentSet, PictureSet
 from yggdrasil.core.component import Component
@@ -76,7 +76,7 @@ class AutoencoderKLCodec(AbstractCodec):
         vae = self.vae
         with self._set():
             dtype = vae.dtype
-            picture = image.to(device=get_module_execution_device(vae), dtype=dtype)
+            picture = image.to(device=computing_device(vae), dtype=dtype)
             channels, reads = picture.shape[1], vae.config.in_channels
             latents = self.describe_latents().channels
             if channels == latents and channels != reads:
@@ -216,7 +216,7 @@ class AutoencoderKLCodec(AbstractCodec):
         with self._set():
             dtype = vae.dtype
             upcast = self.upcasts and bool(vae.config.force_upcast) and dtype == torch.float16
-            device = get_module_execution_device(vae)
+            device = computing_device(vae)
             scaled = latents.to(device=device, dtype=torch.float32 if upcast else dtype)
             raw = self.unscaled(scaled, shifted=shifted)
             with in_float32(vae) if upcast else nullcontext():

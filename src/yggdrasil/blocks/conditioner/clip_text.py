@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from diffusers.utils.torch_utils import get_module_execution_device
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from yggdrasil.blocks.checks import check_count
 from yggdrasil.blocks.clip_tokens import as_texts, pad_tokens, spell_out, tokenize
+from yggdrasil.blocks.computing_device import computing_device
 from yggdrasil.blocks.lora_scale import lora_scaled, without_scale
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
@@ -164,7 +164,7 @@ class CLIPTextConditioner(AbstractConditioner):
         encoder = self.text_encoder
         # Only Stable Diffusion 2's relatives set this; without it CLIP reads the padding too.
         masks = getattr(encoder.config, "use_attention_mask", False)
-        device = get_module_execution_device(encoder)
+        device = computing_device(encoder)
         attention_mask = mask.to(device) if masks else None
         output = encoder(
             ids.to(device),
@@ -185,8 +185,7 @@ class CLIPTextConditioner(AbstractConditioner):
         """Gives embeddings the encoder's device and dtype, without loading it for that."""
         encoder = self._modules.get("text_encoder")
         if encoder is not None:
-            device = get_module_execution_device(encoder)
-            return embeds.to(device=device, dtype=self.text_encoder.dtype)
+            return embeds.to(device=computing_device(encoder), dtype=self.text_encoder.dtype)
         if self.placement is None:
             return embeds
         device, dtype = self.placement

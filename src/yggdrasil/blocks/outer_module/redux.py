@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from diffusers.utils.torch_utils import get_module_execution_device
 from torch import Tensor
 from transformers import SiglipVisionModel
 
 from yggdrasil.blocks.checks import check_count
 from yggdrasil.blocks.clip_tokens import as_texts
+from yggdrasil.blocks.computing_device import computing_device
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import Pictures, PooledEmbeds, PromptEmbeds, Prompts
@@ -117,7 +117,7 @@ class Redux(AbstractOuterModule):
         encoder = self.image_encoder
         seen = self.feature_extractor.preprocess(
             images=pictures, do_resize=True, return_tensors="pt", do_convert_rgb=True
-        ).to(device=get_module_execution_device(encoder), dtype=encoder.dtype)
+        ).to(device=computing_device(encoder), dtype=encoder.dtype)
         states = self.image_embedder(encoder(**seen).last_hidden_state).image_embeds
         count, _, width = states.shape
         if conditioning is not None and not conditioning.tensors:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from diffusers.image_processor import VaeImageProcessor
-from diffusers.utils.torch_utils import get_module_execution_device
 
+from yggdrasil.blocks.computing_device import computing_device
 from yggdrasil.blocks.processor.kinds import Flags
 from yggdrasil.core.component import Component
 from yggdrasil.core.kinds import Image
@@ -73,7 +73,7 @@ class SafetyChecker(AbstractOuterModule):
         # The checker writes zeros into what it is given.
         safe, flagged = checker(
             images=image.clone(),
-            clip_input=seen.to(get_module_execution_device(checker), checker.dtype),
+            clip_input=seen.to(computing_device(checker), checker.dtype),
         )
         return Checked(safe, [bool(each) for each in flagged])
 

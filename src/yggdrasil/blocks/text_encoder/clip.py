@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from diffusers.utils.torch_utils import get_module_execution_device
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from yggdrasil.blocks.batching import repeat_each
 from yggdrasil.blocks.checks import check_choice, check_count
 from yggdrasil.blocks.clip_tokens import as_texts, pad_tokens, spell_out, tokenize
+from yggdrasil.blocks.computing_device import computing_device
 from yggdrasil.blocks.lora_scale import lora_scaled, without_scale
 from yggdrasil.blocks.text_encoder.prompts import negative_texts, own_texts
 from yggdrasil.core.component import Component
@@ -177,7 +177,7 @@ class CLIPTextEncoder(AbstractTextEncoder):
     def _states(self, ids: Tensor, copies: int, skip: int) -> TextStatesValue:
         """Runs the encoder on ids ``b tokens``."""
         encoder = self.text_encoder
-        output = encoder(ids.to(get_module_execution_device(encoder)), output_hidden_states=True)
+        output = encoder(ids.to(computing_device(encoder)), output_hidden_states=True)
         states = output.hidden_states[-(skip + self.layer)].to(encoder.dtype)
         pooled = None
         if self.pooled != "none":

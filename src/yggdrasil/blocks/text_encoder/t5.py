@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from diffusers.utils.torch_utils import get_module_execution_device
 from transformers import T5EncoderModel, T5TokenizerFast
 
 from yggdrasil.blocks.batching import repeat_each
 from yggdrasil.blocks.checks import check_count
 from yggdrasil.blocks.clip_tokens import as_texts, tokenize
+from yggdrasil.blocks.computing_device import computing_device
 from yggdrasil.blocks.text_encoder.prompts import negative_texts, own_texts
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
@@ -138,5 +138,5 @@ class T5TextEncoder(AbstractTextEncoder):
         """Runs the encoder on texts cut or padded to a number of tokens."""
         ids, _ = tokenize(self.tokenizer, texts, tokens, reader="T5")
         encoder = self.text_encoder
-        states = encoder(ids.to(get_module_execution_device(encoder)))[0].to(encoder.dtype)
+        states = encoder(ids.to(computing_device(encoder)))[0].to(encoder.dtype)
         return TextStatesValue(encoder=self.encoder, states=repeat_each(states, copies))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from diffusers.utils.torch_utils import get_module_execution_device
 from torch import Tensor, nn
 
+from yggdrasil.blocks.computing_device import computing_device
 from yggdrasil.core.plan import Call, Plan
 
 __all__ = ["brought"]
@@ -32,7 +32,7 @@ def brought(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(value, Tensor) and not kinds.isdisjoint(_KINDS):
                 model = _backbone(plan, call)
                 if model is not None:
-                    device = get_module_execution_device(model)
+                    device = computing_device(model)
                     dtype = getattr(model, "dtype", value.dtype)
                     found[str(name)] = value.to(device=device, dtype=dtype)
     return found

@@ -10,9 +10,9 @@ import torch
 from diffusers.hooks import apply_layerwise_casting
 from diffusers.hooks.layerwise_casting import DEFAULT_SKIP_MODULES_PATTERN
 from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
-from diffusers.utils.torch_utils import get_module_execution_device
 from torch import nn
 
+from yggdrasil.blocks.computing_device import computing_device
 from yggdrasil.core.component import Given
 from yggdrasil.core.errors import ConfigError, nearest
 from yggdrasil.core.graph import ComputeGraph
@@ -69,8 +69,7 @@ class PipelineMemory(ABC):
     def device(self) -> torch.device:
         """The device on which the models compute; where they will, while none is loaded."""
         for _, model in self._loaded():
-            device: torch.device = get_module_execution_device(model)
-            return device
+            return computing_device(model)
         return self._placement[0] or torch.device("cpu")
 
     @property
