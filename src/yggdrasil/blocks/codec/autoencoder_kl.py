@@ -147,6 +147,7 @@ class AutoencoderKLCodec(AbstractCodec):
         posterior: Posterior,
         batch: int | None = None,
         scaled: bool = True,  # noqa: FBT001, FBT002 - a port
+        given_raw: bool = False,  # noqa: FBT001, FBT002 - a port
     ) -> Latents:
         """Gives the likeliest latents, without a draw.
 
@@ -154,6 +155,8 @@ class AutoencoderKLCodec(AbstractCodec):
             posterior: Of the pictures.
             batch: How many latents are wanted, a multiple of the pictures; None for one each.
             scaled: Scale them as the backbone expects its own; else they are the encoder's.
+            given_raw: Whether latents that a caller gave are the encoder's too, to be scaled as
+                those of pictures are.
 
         Returns:
             ``b c h w``.
@@ -162,7 +165,7 @@ class AutoencoderKLCodec(AbstractCodec):
             InputError: The batch is no multiple of the pictures.
         """
         latents = posterior.mode()
-        if scaled and not posterior.certain:
+        if scaled and (given_raw or not posterior.certain):
             latents = self.scaled(latents)
         wanted = posterior.batch if batch is None else batch
         return concatenate_to(latents, wanted, "pictures")
