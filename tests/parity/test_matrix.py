@@ -135,3 +135,19 @@ def test_schedulers_that_are_left_out_are_refused_by_diffusers(family: Family) -
         theirs.scheduler = scheduler.from_config(theirs.scheduler.config)
         with pytest.raises((TypeError, ValueError), match=_CANNOT):
             theirs(**arguments(cell, theirs))
+
+
+def _refused_by_a_row() -> list[Cell]:
+    """Gives the calls that are no cells, since a class does not run with a scheduler."""
+    return [
+        Cell(row.pipeline, row.model, solver, "shared", "plain")
+        for _, row in ROWS.values()
+        for solver in row.refused
+    ]
+
+
+@pytest.mark.parametrize("cell", _firsts(_refused_by_a_row()), ids=str)
+def test_solvers_that_a_row_leaves_out_are_refused_by_diffusers(cell: Cell) -> None:
+    theirs, _ = pipelines(cell)
+    with pytest.raises((TypeError, ValueError), match=_CANNOT):
+        theirs(**arguments(cell, theirs))

@@ -166,7 +166,7 @@ def read_task(name: str, settings: Mapping[str, Any]) -> Task:
 
     Raises:
         ConfigError: A key is unknown, a value of the wrong type, or an argument named that the
-            task does not take.
+            task does not take, or that it takes and declines.
     """
     for key in settings:
         if key not in _KEYS:
@@ -191,25 +191,31 @@ def read_task(name: str, settings: Mapping[str, Any]) -> Task:
         diffusers=diffusers,
         only_by_name=only_by_name,
     )
+    _check_arguments(task)
+    return task
+
+
+def _check_arguments(task: Task) -> None:
+    """Refuses keys that name what the task does not take, or what it both takes and declines."""
     for key in ("arguments", "defaults", "requires"):
         for argument in getattr(task, key):
             if argument not in task.takes:
                 raise ConfigError(
-                    f"Task {name!r}: {key!r} names {argument!r}, which is not in 'takes'."
+                    f"Task {task.name!r}: {key!r} names {argument!r}, which is not in 'takes'."
                     f"{nearest(argument, task.takes)}"
                 )
     for argument in task.declines:
         if argument in task.takes:
             raise ConfigError(
-                f"Task {name!r}: {argument!r} is in 'takes' and in 'declines': keep one of them."
+                f"Task {task.name!r}: {argument!r} is in 'takes' and in 'declines': keep one of "
+                "them."
             )
     for argument, target in task.arguments.items():
         if not isinstance(target, str):
             raise ConfigError(
-                f"Task {name!r}: argument {argument!r} is mapped to {target!r}; it must be the "
-                "name of a graph input."
+                f"Task {task.name!r}: argument {argument!r} is mapped to {target!r}; it must be "
+                "the name of a graph input."
             )
-    return task
 
 
 def read_tasks(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Task]:

@@ -57,7 +57,7 @@ _OF_MASKS = {
 }  # fmt: skip
 _CUT = {
     "a mask around a part": "Diffusers cuts the middle out of what it made, in the place of making "
-    "it as small as its place in the picture; YggDrasil does the latter"
+    "it as small as its place in the picture; YggDrasil does the latter, of latents that are equal"
 }
 
 FLUX2 = Family(
