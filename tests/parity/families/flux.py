@@ -248,6 +248,7 @@ FLUX = Family(
         Row(
             "FluxKontextInpaintPipeline", "flux", "flow_euler",
             call={**_MASKED, "_auto_resize": False}, features=_OF_CHANGED_MASKS,
+            differs=_DRAWS_MASKED,
         ),
         Row(
             "FluxPriorReduxPipeline", "redux", "", call=_REDUX,
