@@ -18,7 +18,7 @@ from yggdrasil.blocks.codec.setting import alone_with, in_float32, switched
 from yggdrasil.blocks.configuration import with_defaults
 from yggdrasil.blocks.processor.kinds import LatentSet, PictureSet
 from yggdrasil.core.component import Component
-from yggdrasil.core.errors import InputError
+from yggdrasil.core.errors import ConfigError, InputError
 from yggdrasil.core.kinds import Generator, Image, Latents
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
@@ -35,11 +35,15 @@ class AutoencoderKLCodec(AbstractCodec):
     Args:
         upcasts: Whether a model whose configuration says ``force_upcast`` computes in float32, as
             the pipelines of Stable Diffusion XL have it and others do not: it encodes so whatever
-            its dtype, and decodes so in float16, in which it would overflow.
+            its dtype, and decodes so in float16, in which it would overflow. ``float16`` has it
+            encode so in that dtype alone, as the pipeline of InstructPix2Pix for it does.
         tiling: Whether large pictures are coded in tiles that overlap, in less memory; as the model
             is set unless given.
         slicing: Whether the pictures of a batch are coded one by one, in less memory; as the model
             is set unless given.
+
+    Raises:
+        ConfigError: There is no such way to upcast.
 
     Source:
         Rombach et al. 2022 (arXiv:2112.10752), section 3.1; Diffusers' ``AutoencoderKL``.
@@ -48,8 +52,16 @@ class AutoencoderKLCodec(AbstractCodec):
     vae = Component[Any](AutoencoderKL)
 
     def __init__(
-        self, *, upcasts: bool = False, tiling: bool | None = None, slicing: bool | None = None
+        self,
+        *,
+        upcasts: bool | Literal["float16"] = False,
+        tiling: bool | None = None,
+        slicing: bool | None = None,
     ) -> None:
+        if upcasts not in (False, True, "float16"):
+            raise ConfigError(
+                f"{self.type_name}: upcasts is {upcasts!r}: give true, false or 'float16'."
+            )
         self.upcasts = upcasts
         self.tiling = tiling
         self.slicing = slicing
@@ -86,7 +98,8 @@ class AutoencoderKLCodec(AbstractCodec):
                     f"The image has {channels} channels; the VAE reads {reads}, or latents of "
                     f"{latents}. Convert the picture, for instance to RGB."
                 )
-            upcast = self.upcasts and bool(vae.config.force_upcast)
+            overflows = dtype == torch.float16 or self.upcasts is True
+            upcast = bool(self.upcasts) and bool(vae.config.force_upcast) and overflows
             picture = picture.float() if upcast else picture
             # A batch's convolutions run in other kernels than a single picture's, and the last bits
             # differ: by 2e-6 at most on a CPU in float32 (torch 2.13, batches of 2 and 3).
@@ -218,7 +231,8 @@ class AutoencoderKLCodec(AbstractCodec):
         vae = self.vae
         with self._set():
             dtype = vae.dtype
-            upcast = self.upcasts and bool(vae.config.force_upcast) and dtype == torch.float16
+            overflows = dtype == torch.float16
+            upcast = bool(self.upcasts) and bool(vae.config.force_upcast) and overflows
             device = get_module_execution_device(vae)
             scaled = latents.to(device=device, dtype=torch.float32 if upcast else dtype)
             raw = self.unscaled(scaled, shifted=shifted)
