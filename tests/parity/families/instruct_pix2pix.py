@@ -61,6 +61,7 @@ INSTRUCT_PIX2PIX = Family(
     models={
         "sd15_edit": lambda cls: tiny_pipeline("sd15_edit", cls),
         "sdxl_edit": lambda cls: tiny_sdxl("sdxl_edit", cls),
+        # Saved, it is the other: Diffusers saves nothing that says so.
         "cosxl_edit": lambda cls: tiny_sdxl("sdxl_edit", cls, is_cosxl_edit=True),
     },
     call={"prompt": "a red cat", "image": picture(), "num_inference_steps": 4},
