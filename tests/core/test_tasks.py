@@ -60,6 +60,14 @@ def test_an_unknown_argument_is_named_with_the_nearest():
         ALL["txt2img"].bind({"promt": "a"})
 
 
+def test_an_argument_that_is_declined_says_why_and_what_to_do():
+    task = read_task("txt2img", {"takes": ["prompt"], "declines": {"eta": "give eta=0 instead"}})
+    with pytest.raises(UnknownInputError, match="takes no 'eta': give eta=0 instead"):
+        task.bind({"prompt": "a cat", "eta": 0.5})
+    with pytest.raises(ConfigError, match="'prompt' is in 'takes' and in 'declines'"):
+        read_task("txt2img", {"takes": ["prompt"], "declines": {"prompt": "no"}})
+
+
 def test_an_argument_of_another_task_says_of_which():
     with pytest.raises(
         UnknownInputError, match=r"no argument 'image'. Task 'img2img' or 'inpaint'"

@@ -59,14 +59,21 @@ def pipelines(cell: Cell) -> tuple[Any, InferencePipeline]:
 def _theirs(cell: Cell, pipe: Any) -> dict[str, torch.Tensor]:
     """Gives the outputs of Diffusers: the pictures and the last latents, or all that it returns."""
     seen: list[torch.Tensor] = []
+    # What is decoded: consistency models put noise on it, and keep it beside what they step from.
+    name = "denoised" if "denoised" in getattr(pipe, "_callback_tensor_inputs", ()) else "latents"
 
     def remember(_: Any, __: int, ___: Any, values: dict[str, Any]) -> dict[str, Any]:
-        seen.append(values["latents"])
+        seen.append(values[name])
         return {}
 
     call = arguments(cell, pipe)
     if "callback_on_step_end" in takes(cell.pipeline):
-        call["callback_on_step_end"] = remember
+        call |= {
+            "callback_on_step_end": remember,
+            "callback_on_step_end_tensor_inputs": [name],
+        }
+    elif "callback" in takes(cell.pipeline):
+        call["callback"] = lambda _, __, latents: seen.append(latents)
     _seed()
     with warnings.catch_warnings():
         # Diffusers warns that one picture for two prompts will once be an error.

@@ -100,8 +100,9 @@ def _family(family: Family, results: Results) -> Iterator[str]:
     if any(row.solver for row in family.rows):
         yield ""
         yield f"Solvers: {', '.join(family.solvers)}."
-    for scheduler, reason in family.refused.items():
-        yield f"Not with `{scheduler}`, which {reason}."
+    for reason in dict.fromkeys(family.refused.values()):
+        names = [f"`{name}`" for name, why in family.refused.items() if why == reason]
+        yield f"Not with {', '.join(names)}, which {reason}."
 
 
 def _of(row: Row, way: str, cells: Iterable[Cell]) -> list[Cell]:
@@ -192,4 +193,6 @@ def _lists() -> Iterator[str]:
         yield f"- `{name}`: {reason}"
     yield ""
     yield "Where Diffusers is wrong, YggDrasil is not: `clip_skip` of Stable Diffusion 1 and 2"
-    yield "works with transformers 5, and one negative prompt serves a batch of prompts."
+    yield "works with transformers 5, one negative prompt serves a batch of prompts, and what"
+    yield "FLUX.2 klein paints of a part of a picture (`padding_mask_crop`) is made as small as its"
+    yield "place there, where Diffusers cuts the middle out of it."

@@ -122,6 +122,9 @@ def test_diffusers_cannot_begin_with_a_picture_where_a_cell_is_left_out(cell: Ce
             ours(**arguments(cell, theirs))
 
 
+_CANNOT = "does not support|unexpected keyword argument|not supported between"
+
+
 @pytest.mark.parametrize("family", [f for f in FAMILIES.values() if f.refused])
 def test_schedulers_that_are_left_out_are_refused_by_diffusers(family: Family) -> None:
     row = family.rows[0]
@@ -130,5 +133,21 @@ def test_schedulers_that_are_left_out_are_refused_by_diffusers(family: Family) -
     for name in family.refused:
         scheduler = getattr(diffusers, name)
         theirs.scheduler = scheduler.from_config(theirs.scheduler.config)
-        with pytest.raises(ValueError, match="does not support"):
+        with pytest.raises((TypeError, ValueError), match=_CANNOT):
             theirs(**arguments(cell, theirs))
+
+
+def _refused_by_a_row() -> list[Cell]:
+    """Gives the calls that are no cells, since a class does not run with a scheduler."""
+    return [
+        Cell(row.pipeline, row.model, solver, "shared", "plain")
+        for _, row in ROWS.values()
+        for solver in row.refused
+    ]
+
+
+@pytest.mark.parametrize("cell", _firsts(_refused_by_a_row()), ids=str)
+def test_solvers_that_a_row_leaves_out_are_refused_by_diffusers(cell: Cell) -> None:
+    theirs, _ = pipelines(cell)
+    with pytest.raises((TypeError, ValueError), match=_CANNOT):
+        theirs(**arguments(cell, theirs))

@@ -36,6 +36,7 @@ _KEYS = (
     "defaults",
     "fixed",
     "requires",
+    "declines",
     "outputs",
     "diffusers",
     "only_by_name",
@@ -55,6 +56,7 @@ class Task:
         defaults: Values of arguments that a call does not give.
         fixed: Values of graph inputs that the task decides.
         requires: Arguments that a call must give.
+        declines: Arguments that its callers know and it does not take, with what to do instead.
         outputs: The graph outputs that the task is about; none means all that the graph exposes.
         diffusers: The Diffusers pipeline whose arguments these are.
         only_by_name: Whether a call is for it only where that is said: its arguments are those of
@@ -67,6 +69,7 @@ class Task:
     defaults: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     fixed: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     requires: tuple[str, ...] = ()
+    declines: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     outputs: tuple[str, ...] = ()
     diffusers: str | None = None
     only_by_name: bool = False
@@ -139,6 +142,10 @@ class Task:
         for name in given:
             if name in self.takes or name in free or "." in name:
                 continue
+            if name in self.declines:
+                raise UnknownInputError(
+                    f"Task {self.name!r} takes no {name!r}: {self.declines[name]}."
+                )
             takers = [repr(task.name) for task in others if name in task.takes]
             hint = f" Task {' or '.join(takers)} does." if takers else nearest(name, self.takes)
             raise UnknownInputError(f"Task {self.name!r} takes no argument {name!r}.{hint}")
@@ -159,7 +166,7 @@ def read_task(name: str, settings: Mapping[str, Any]) -> Task:
 
     Raises:
         ConfigError: A key is unknown, a value of the wrong type, or an argument named that the
-            task does not take.
+            task does not take, or that it takes and declines.
     """
     for key in settings:
         if key not in _KEYS:
@@ -179,24 +186,36 @@ def read_task(name: str, settings: Mapping[str, Any]) -> Task:
         defaults=_mapping(name, settings, "defaults"),
         fixed=_mapping(name, settings, "fixed"),
         requires=_names(name, settings, "requires"),
+        declines=_mapping(name, settings, "declines"),
         outputs=_names(name, settings, "outputs"),
         diffusers=diffusers,
         only_by_name=only_by_name,
     )
+    _check_arguments(task)
+    return task
+
+
+def _check_arguments(task: Task) -> None:
+    """Refuses keys that name what the task does not take, or what it both takes and declines."""
     for key in ("arguments", "defaults", "requires"):
         for argument in getattr(task, key):
             if argument not in task.takes:
                 raise ConfigError(
-                    f"Task {name!r}: {key!r} names {argument!r}, which is not in 'takes'."
+                    f"Task {task.name!r}: {key!r} names {argument!r}, which is not in 'takes'."
                     f"{nearest(argument, task.takes)}"
                 )
+    for argument in task.declines:
+        if argument in task.takes:
+            raise ConfigError(
+                f"Task {task.name!r}: {argument!r} is in 'takes' and in 'declines': keep one of "
+                "them."
+            )
     for argument, target in task.arguments.items():
         if not isinstance(target, str):
             raise ConfigError(
-                f"Task {name!r}: argument {argument!r} is mapped to {target!r}; it must be the "
-                "name of a graph input."
+                f"Task {task.name!r}: argument {argument!r} is mapped to {target!r}; it must be "
+                "the name of a graph input."
             )
-    return task
 
 
 def read_tasks(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Task]:

@@ -66,6 +66,29 @@ _OF_STEERED_PICTURES = {
     "two pictures": {**_TWO_PICTURES, "control_image": [picture(seed=3), _TURNED]},
     "picture as latents": "Diffusers encodes whatever it is given there",
 }
+_OF_STEERED_MASKS = {
+    **_OF_CONTROL,
+    "two pictures": {
+        **_TWO_PICTURES, "mask_image": [mask(), mask().rotate(90)],
+        "control_image": [picture(seed=3), _TURNED],
+    },
+    "all anew": {"strength": 1.0},
+    "part of a step": {"strength": 0.63, "num_inference_steps": 7},
+    "given latents": "Diffusers unpacks four values from the two that it has then",
+}  # fmt: skip
+_OF_CHANGED_MASKS = {
+    "two pictures": {**_TWO_PICTURES, "mask_image": [mask(), mask().rotate(90)]},
+    "a part of the way": {"strength": 0.7},
+    "part of a step": {"strength": 0.63, "num_inference_steps": 7},
+    "given latents": {"latents": _LATENTS},
+    "non-square": {"image": picture(100, 70), "mask_image": mask(100, 70)},
+    "a reference": {"image_reference": picture(96, 64, seed=3)},
+    "a reference, batch of 2": {
+        **_TWO, "num_images_per_prompt": 2, "image_reference": picture(96, 64, seed=3)
+    },
+    # The sizes that it was trained at are large.
+    "a size of training": {"_auto_resize": True, "num_inference_steps": 1},
+}  # fmt: skip
 _EACH_AND_TOGETHER = {
     "image": [picture(), picture(seed=3)],
     "prompt_embeds_scale": [1.0, 0.5],
@@ -217,6 +240,15 @@ FLUX = Family(
         Row(
             "FluxControlImg2ImgPipeline", "flux_control", "flow_euler",
             call={**_STEER, **_PICTURE}, features=_OF_STEERED_PICTURES,
+        ),
+        Row(
+            "FluxControlInpaintPipeline", "flux_control", "flow_euler",
+            call={**_STEER, **_MASKED}, features=_OF_STEERED_MASKS,
+        ),
+        Row(
+            "FluxKontextInpaintPipeline", "flux", "flow_euler",
+            call={**_MASKED, "_auto_resize": False}, features=_OF_CHANGED_MASKS,
+            differs=_DRAWS_MASKED,
         ),
         Row(
             "FluxPriorReduxPipeline", "redux", "", call=_REDUX,

@@ -18,7 +18,7 @@ from yggdrasil.blocks.computing_device import computing_device
 from yggdrasil.blocks.configuration import with_defaults
 from yggdrasil.blocks.processor.kinds import LatentSet, PictureSet
 from yggdrasil.core.component import Component
-from yggdrasil.core.errors import InputError
+from yggdrasil.core.errors import ConfigError, InputError
 from yggdrasil.core.kinds import Generator, Image, Latents
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
@@ -35,11 +35,15 @@ class AutoencoderKLCodec(AbstractCodec):
     Args:
         upcasts: Whether a model whose configuration says ``force_upcast`` computes in float32, as
             the pipelines of Stable Diffusion XL have it and others do not: it encodes so whatever
-            its dtype, and decodes so in float16, in which it would overflow.
+            its dtype, and decodes so in float16, in which it would overflow. ``float16`` has it
+            encode so in that dtype alone, as the pipeline of InstructPix2Pix for it does.
         tiling: Whether large pictures are coded in tiles that overlap, in less memory; as the model
             is set unless given.
         slicing: Whether the pictures of a batch are coded one by one, in less memory; as the model
             is set unless given.
+
+    Raises:
+        ConfigError: There is no such way to upcast.
 
     Source:
         Rombach et al. 2022 (arXiv:2112.10752), section 3.1; Diffusers' ``AutoencoderKL``.
@@ -48,8 +52,16 @@ class AutoencoderKLCodec(AbstractCodec):
     vae = Component[Any](AutoencoderKL)
 
     def __init__(
-        self, *, upcasts: bool = False, tiling: bool | None = None, slicing: bool | None = None
+        self,
+        *,
+        upcasts: bool | Literal["float16"] = False,
+        tiling: bool | None = None,
+        slicing: bool | None = None,
     ) -> None:
+        if upcasts not in (False, True, "float16"):
+            raise ConfigError(
+                f"{self.type_name}: upcasts is {upcasts!r}: give true, false or 'float16'."
+            )
         self.upcasts = upcasts
         self.tiling = tiling
         self.slicing = slicing
@@ -86,7 +98,8 @@ class AutoencoderKLCodec(AbstractCodec):
                     f"The image has {channels} channels; the VAE reads {reads}, or latents of "
                     f"{latents}. Convert the picture, for instance to RGB."
                 )
-            upcast = self.upcasts and bool(vae.config.force_upcast)
+            overflows = dtype == torch.float16 or self.upcasts is True
+            upcast = bool(self.upcasts) and bool(vae.config.force_upcast) and overflows
             picture = picture.float() if upcast else picture
             # A batch's convolutions run in other kernels than a single picture's, and the last bits
             # differ: by 2e-6 at most on a CPU in float32 (torch 2.13, batches of 2 and 3).
@@ -147,6 +160,7 @@ class AutoencoderKLCodec(AbstractCodec):
         posterior: Posterior,
         batch: int | None = None,
         scaled: bool = True,  # noqa: FBT001, FBT002 - a port
+        given_raw: bool = False,  # noqa: FBT001, FBT002 - a port
     ) -> Latents:
         """Gives the likeliest latents, without a draw.
 
@@ -154,6 +168,8 @@ class AutoencoderKLCodec(AbstractCodec):
             posterior: Of the pictures.
             batch: How many latents are wanted, a multiple of the pictures; None for one each.
             scaled: Scale them as the backbone expects its own; else they are the encoder's.
+            given_raw: Whether latents that a caller gave are the encoder's too, to be scaled as
+                those of pictures are.
 
         Returns:
             ``b c h w``.
@@ -162,7 +178,7 @@ class AutoencoderKLCodec(AbstractCodec):
             InputError: The batch is no multiple of the pictures.
         """
         latents = posterior.mode()
-        if scaled and not posterior.certain:
+        if scaled and (given_raw or not posterior.certain):
             latents = self.scaled(latents)
         wanted = posterior.batch if batch is None else batch
         return concatenate_to(latents, wanted, "pictures")
@@ -215,7 +231,8 @@ class AutoencoderKLCodec(AbstractCodec):
         vae = self.vae
         with self._set():
             dtype = vae.dtype
-            upcast = self.upcasts and bool(vae.config.force_upcast) and dtype == torch.float16
+            overflows = dtype == torch.float16
+            upcast = bool(self.upcasts) and bool(vae.config.force_upcast) and overflows
             device = computing_device(vae)
             scaled = latents.to(device=device, dtype=torch.float32 if upcast else dtype)
             raw = self.unscaled(scaled, shifted=shifted)

@@ -160,16 +160,30 @@ class Schedule:
             if scheduler.order == 2 and left % 2 == 0:
                 left += 1  # an even number would begin in the middle of a step
             return self._told(scheduler, len(timesteps) - left)
-        if self.strength is None or self.own_strength:
+        if self.own_strength:
+            return self._counted(scheduler)
+        if self.strength is None:
             return 0 if self.begin_index is None else self._told(scheduler, 0)
         kept = min(steps * self.strength, steps)
         left = int(kept) if self.whole_steps else steps - int(steps - kept)
         if left < 1:
-            raise InputError(
-                f"strength is {self.strength}, which leaves none of {steps} steps: give at least "
-                f"strength={1 / steps:.3g}, or more steps."
-            )
+            raise self._nothing_left(steps)
         return self._told(scheduler, (steps - left) * scheduler.order)
+
+    def _counted(self, scheduler: Scheduler) -> int:
+        """Has a scheduler that counts the strength itself end with the last of its timesteps."""
+        if not len(scheduler.timesteps):
+            raise self._nothing_left(scheduler.num_inference_steps)
+        # Of the caller's timesteps it counts those too that the strength has cut off, and would put
+        # noise on the result; Diffusers' pipelines decode what it was put on.
+        scheduler.num_inference_steps = len(scheduler.timesteps)
+        return 0
+
+    def _nothing_left(self, steps: int) -> InputError:
+        return InputError(
+            f"strength is {self.strength}, which leaves none of {steps} steps: give at least "
+            f"strength={1 / steps:.3g}, or more steps."
+        )
 
     def _told(self, scheduler: Scheduler, begin: int) -> int:
         """Tells schedulers that count their steps where to begin; the others go by timesteps."""

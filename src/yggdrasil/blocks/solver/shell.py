@@ -21,6 +21,7 @@ class Scheduler(Protocol):
 
     order: int
     timesteps: Tensor
+    num_inference_steps: int
     config: Any
 
     def set_timesteps(self, num_inference_steps: int = ..., **further: object) -> None:
