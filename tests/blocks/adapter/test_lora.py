@@ -10,8 +10,9 @@ import torch
 
 from tests.pipelines.conftest import quiet
 from tests.tiny_flux import tiny_flux
-from tests.tiny_loras import FLUX, NAME, SD, SDXL, tiny_factors, tiny_lora, write
+from tests.tiny_loras import FLUX, NAME, SD, SDXL, as_kohya, tiny_factors, tiny_lora, write
 from tests.tiny_models import tiny_pipeline
+from tests.tiny_sd3 import tiny_sd3
 from tests.tiny_sdxl import tiny_sdxl
 from yggdrasil import ComputeGraph, InferencePipeline
 from yggdrasil.core.errors import ConfigError, InputError, ModelError
@@ -95,6 +96,26 @@ def test_a_file_that_is_no_lora_is_told(theirs, tmp_path):
 def test_names_of_no_layout_are_told(theirs, tmp_path):
     path = write(tmp_path, {"lora_unet_mystery.lora_down.weight": torch.ones(2, 2)})
     refused(theirs, path, "is in no layout of LoRAs for UNet2DConditionModel")
+
+
+def test_kohyas_names_for_stable_diffusion_3_are_told(tmp_path):
+    pipe = tiny_sd3()
+    path = write(tmp_path, as_kohya(tiny_factors(pipe, {"transformer": ("to_q",)})))
+    ours = quiet(InferencePipeline.from_diffusers(pipe))
+    ours.graph.add_node("style", type="adapter/lora", weights=str(path))
+    message = r"is in kohya's layout \(lora_unet_.*Diffusers does not read for SD3Transformer2DModel"
+    with pytest.raises(ModelError, match=message):
+        ours("a cat", height=64, width=64, **CALL)
+
+
+def test_a_configuration_that_peft_does_not_know_is_told(theirs, tmp_path):
+    state = {
+        key.removeprefix("unet."): value
+        for key, value in tiny_factors(theirs, {"unet": SD["unet"]}).items()
+    }
+    told = {"r": 4, "target_modules": ["to_q"], "of_next_year": 1}
+    theirs.save_lora_weights(tmp_path, unet_lora_layers=state, unet_lora_adapter_metadata=told)
+    refused(theirs, tmp_path, r"cannot be put on 'unet' .*of_next_year")
 
 
 @pytest.mark.parametrize("name", ["style.bin", "style.pt", "style.ckpt"])
