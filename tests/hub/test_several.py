@@ -8,7 +8,11 @@ PLAIN, UNION = ["diffusers", "ControlNetModel"], ["diffusers", "ControlNetUnionM
 
 
 def test_two_of_one_class_are_one_entry_and_come_back():
-    split = {"unet": ["diffusers", "UNet2DConditionModel"], "controlnet": PLAIN, "controlnet_1": PLAIN}
+    split = {
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "controlnet": PLAIN,
+        "controlnet_1": PLAIN,
+    }
     joined = join_index(split)
     assert joined["controlnet"] == ["diffusers", "MultiControlNetModel"]
     assert "controlnet_1" not in joined

@@ -127,7 +127,9 @@ def test_windows_that_differ_in_guess_mode_with_a_batch():
     assert differences(pipe, call) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize("family", ["sd15", pytest.param("sdxl", marks=pytest.mark.slow), "sd3", "flux"])
+@pytest.mark.parametrize(
+    "family", ["sd15", pytest.param("sdxl", marks=pytest.mark.slow), "sd3", "flux"]
+)
 def test_casts_are_those_of_diffusers(family):
     make, cls, net, settings = {
         "sd15": (tiny_pipeline, StableDiffusionControlNetPipeline, tiny_controlnet, SD15),

@@ -76,7 +76,9 @@ def with_magnitudes(state: State) -> State:
     for key, value in state.items():
         layer, _, factor = key.partition(".lora_B.")
         if factor:
-            found[f"{layer}.lora_magnitude_vector"] = torch.rand(len(value), generator=generator(3)) + 1
+            found[f"{layer}.lora_magnitude_vector"] = (
+                torch.rand(len(value), generator=generator(3)) + 1
+            )
     return found
 
 
@@ -201,9 +203,7 @@ QUICK = (
     "kohya, ranks and alphas by layer", "convolutions too", "told alphas by layer", "dora",
     "the second text encoder alone",
 )  # fmt: skip
-EVERY = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FORMS
-]
+EVERY = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FORMS]
 
 
 @pytest.fixture(scope="module")

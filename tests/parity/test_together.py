@@ -179,7 +179,9 @@ def _has(family: str, cell: Cell) -> bool:
     """Says whether Diffusers has such a pipeline."""
     # Those for Stable Diffusion 3 read one ControlNet for a masked picture, and scale no LoRAs of
     # text encoders by what a call says, although the pipeline without ControlNets does.
-    lacks = family == "sd3" and ((cell.task == "inpaint" and cell.nets > 1) or "scaled" in cell.call)
+    lacks = family == "sd3" and (
+        (cell.task == "inpaint" and cell.nets > 1) or "scaled" in cell.call
+    )
     return cell.task in FAMILIES[family].tasks and not lacks
 
 
@@ -238,7 +240,9 @@ class Scene:
                 pipe.fuse_lora(components=list(family.layers))
             call = drawn(family, self._controlled(cell))
             if cell.nets > 1 and cell.task in family.kinds_told:
-                call["control_mode"] = [None] * cell.nets  # or Diffusers does not see that it is one of several
+                call["control_mode"] = [
+                    None
+                ] * cell.nets  # or Diffusers does not see that it is one of several
             if cell.task == "text" and family.backbone == "unet":
                 call["image"] = call.pop("control_image")  # as Diffusers calls it there
             images = pipe(
@@ -355,7 +359,10 @@ def test_the_scale_of_a_call_to_a_controlnet_pipeline_of_stable_diffusion_3(scen
 
 BOTH = Cell(nets=2, scales=(0.8, 0.5))
 NETS, LORAS = Cell(nets=2, scales=()), Cell(nets=0, scales=(0.8, 0.5))
-FAMILIES_QUICKLY = ["sd15", *(pytest.param(f, marks=pytest.mark.slow) for f in FAMILIES if f != "sd15")]
+FAMILIES_QUICKLY = [
+    "sd15",
+    *(pytest.param(f, marks=pytest.mark.slow) for f in FAMILIES if f != "sd15"),
+]
 
 
 def check_bare(scene: Scene) -> None:
@@ -485,9 +492,9 @@ def test_only_what_a_change_concerns_is_computed_anew(scenes, family):
         assert computed(lambda: setattr(lora, "scale", {backbone: 0.5, "text_encoder": 0.8})) == {
             "backbone", "net",
         }  # fmt: skip
-        assert computed(
-            lambda: setattr(lora, "scale", {backbone: 0.5, "text_encoder": 0.1})
-        ) == texts
+        assert (
+            computed(lambda: setattr(lora, "scale", {backbone: 0.5, "text_encoder": 0.1})) == texts
+        )
         assert not stale()
         assert computed(lambda: setattr(lora, "fuse", True)) == texts
         assert not stale()
@@ -524,7 +531,11 @@ def arguments(scene: Scene) -> dict[str, Any]:
 
 # Diffusers warns, while it loads a ControlNet for FLUX, of how it is made itself.
 OF_FLUX = pytest.mark.filterwarnings("ignore:`FluxPosEmbed` is deprecated:FutureWarning")
-ON_DISK = ["sd15", pytest.param("sdxl", marks=pytest.mark.slow), pytest.param("flux", marks=[pytest.mark.slow, OF_FLUX])]
+ON_DISK = [
+    "sd15",
+    pytest.param("sdxl", marks=pytest.mark.slow),
+    pytest.param("flux", marks=[pytest.mark.slow, OF_FLUX]),
+]
 
 
 @pytest.mark.parametrize("opened", ON_DISK, indirect=True)

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 CHANGED: dict[int, nn.Module] = {}
-"""The models that adapters change at this moment, by ``id``: a run that shares one must not begin."""
+"""The models that adapters change at this moment, by ``id``; no other run of one may begin."""
 
 
 class Patch(NamedTuple):

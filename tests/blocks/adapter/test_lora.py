@@ -103,7 +103,9 @@ def test_kohyas_names_for_stable_diffusion_3_are_told(tmp_path):
     path = write(tmp_path, as_kohya(tiny_factors(pipe, {"transformer": ("to_q",)})))
     ours = quiet(InferencePipeline.from_diffusers(pipe))
     ours.graph.add_node("style", type="adapter/lora", weights=str(path))
-    message = r"is in kohya's layout \(lora_unet_.*Diffusers does not read for SD3Transformer2DModel"
+    message = (
+        r"is in kohya's layout \(lora_unet_.*Diffusers does not read for SD3Transformer2DModel"
+    )
     with pytest.raises(ModelError, match=message):
         ours("a cat", height=64, width=64, **CALL)
 

@@ -165,7 +165,7 @@ def _changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[A
 
 
 def _own_draws(model: nn.Module) -> contextlib.AbstractContextManager[None]:
-    """Keeps PyTorch's global generators: PEFT draws factors before those of the file replace them."""
+    """Keeps PyTorch's global generators: PEFT draws factors, which the file's then replace."""
     devices = {each.device for each in model.parameters() if each.device.type == "cuda"}
     return torch.random.fork_rng(sorted(device.index for device in devices))
 

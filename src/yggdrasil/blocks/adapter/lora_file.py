@@ -38,7 +38,7 @@ _SHOWN = 4
 Shapes = Mapping[str, tuple[int, ...]]
 
 _FIRST_CODE = re.compile(r"\.(double|single)_blocks\.")
-"""How the code that FLUX came with calls its layers, which Diffusers' converters turn into its own."""
+"""How the code that FLUX came with calls its layers; Diffusers' converters read those names."""
 
 _UNSUPPORTED = (
     ("hada_", "a LoHa (Hadamard products)"),

@@ -308,9 +308,7 @@ class NativeSolver(ScheduledSolver):
             # Between sigmas set apart by their logarithms Diffusers has one more than it visits.
             table[: len(values), place] = values[: len(table)]
             table[-1, place] = ends.get(name, 1.0)
-        return Way(
-            timesteps=timesteps, columns=tuple(columns), table=table, beyond=visited.beyond
-        )
+        return Way(timesteps=timesteps, columns=tuple(columns), table=table, beyond=visited.beyond)
 
     def _check_config(self, config: Mapping[str, Any]) -> None:
         found = self.unfollowed(config)
