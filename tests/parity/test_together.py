@@ -224,6 +224,11 @@ class Scene:
         """Gives latents and pictures of Diffusers."""
         family, seen = self.family, []
         nets = self._nets(cell)
+
+        def remember(_: Any, __: int, ___: Any, values: dict[str, Any]) -> dict[str, Any]:
+            seen.append(values["latents"])
+            return {}
+
         # What Diffusers takes out of weights again leaves other last bits there.
         base = copy.deepcopy(self.theirs) if cell.fuse else self.theirs
         pipe = with_controlnet(
@@ -245,10 +250,7 @@ class Scene:
                 ] * cell.nets  # or Diffusers does not see that it is one of several
             if cell.task == "text" and family.backbone == "unet":
                 call["image"] = call.pop("control_image")  # as Diffusers calls it there
-            images = pipe(
-                **call, output_type="pt",
-                callback_on_step_end=lambda _, __, ___, values: seen.append(values["latents"]) or {},
-            ).images  # fmt: skip
+            images = pipe(**call, output_type="pt", callback_on_step_end=remember).images
         finally:
             if not cell.fuse:
                 pipe.unload_lora_weights()

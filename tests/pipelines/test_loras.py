@@ -143,6 +143,17 @@ def test_a_run_inside_another_that_changes_its_model_is_refused(ours, theirs, un
     assert torch.equal(beside("a cat", **CALL).images, expected)
 
 
+def test_no_weights_of_the_model_are_copied(ours, theirs, unet_only):
+    add(ours, weights=unet_only)
+    ours("a cat", **CALL)
+    (graft,) = ours.graph.block("style")._layers._kept.values()
+    own = {each.data_ptr() for each in theirs.unet.parameters()}
+    held = [each for layer in graft.layers.values() for each in layer.parameters()]
+    brought = sum(each.numel() for each in held if each.data_ptr() not in own)
+    factors = tiny_factors(theirs, {"unet": NETWORK}, seed=3).values()
+    assert brought == sum(each.numel() for each in factors)
+
+
 def test_of_whole_weights_only_the_last_are_kept(ours, theirs, whole):
     before = ours("a cat", **CALL).images
     add(ours, weights=whole, fuse=True)
