@@ -465,7 +465,7 @@ def test_only_what_a_change_concerns_is_computed_anew(scenes, family):
     scene = scenes(family)
     backbone = scene.family.backbone
     cell = Cell("img2img", call={**CHANGED, "num_inference_steps": 4})
-    # A flow's steps may draw from the global generator, so that its loop is never kept; and how many
+    # A flow's steps may draw from the global generator, so its loop is never kept; and how many
     # latents FLUX's control picture needs is known once the text is encoded.
     flow = family == "flux"
     loop = {"backbone", "net"}
