@@ -71,6 +71,10 @@ class Graft:
             # PEFT freezes the model that it changes.
             for parameter, flag in wants_gradient:
                 parameter.requires_grad_(flag)
+        for _, _, own, layer in self._swaps:
+            if layer is not None:
+                # Or what training left out at random is left out of pictures, as in Diffusers.
+                layer.train(own.training)
         self._stamps = [_stamp(own) for _, _, own, _ in self._swaps]
         self.layers: dict[str, nn.Module] = self._named()
 
