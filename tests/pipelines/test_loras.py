@@ -128,7 +128,6 @@ def test_a_run_that_fails_leaves_the_models_bare(ours, theirs, whole):
     assert torch.equal(ours("a cat", **CALL).images, before)
 
 
-@pytest.mark.parametrize("patched", ["base", "refiner"])
 def test_a_run_inside_another_that_changes_its_model_is_refused(ours, theirs, unet_only):
     beside = quiet(InferencePipeline.from_diffusers(theirs))
     expected = beside("a cat", **CALL).images
@@ -180,6 +179,7 @@ def test_those_that_do_not_act_keep_their_order(ours, whole, unet_only):
     assert sorted(orders, key=orders.get) == ["style_3", *names[:3], *names[4:]]
 
 
+@pytest.mark.parametrize("patched", ["base", "refiner"])
 def test_stages_that_share_models_do_not_disturb_each_other(theirs, whole, patched):
     second = StableDiffusionImg2ImgPipeline(**theirs.components, requires_safety_checker=False)
     stages = {
