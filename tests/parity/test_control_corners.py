@@ -58,6 +58,7 @@ def test_lists_of_pictures_are_by_controlnet_and_then_by_prompt(family):
         ),
     }[family]()
     call = {**PROMPTS, **SIZE, "control_image": [[FIRST, SECOND], [THIRD, FOURTH]]}
+    call["controlnet_conditioning_scale"] = [0.7, 0.4]
     if family == "union":
         call["control_mode"] = [1, 4]
     assert differences(pipe, call) == (0.0, 0.0)

@@ -37,6 +37,8 @@ from yggdrasil import InferencePipeline
 pytestmark = [
     pytest.mark.parity,
     pytest.mark.filterwarnings("ignore:Already found a `peft_config`"),  # theirs, of a second one
+    # PEFT finds none of the layers that Diffusers' converter names in kohya's factors.
+    pytest.mark.filterwarnings("ignore:The following alpha_pattern keys did not match"),
 ]
 
 FLUX2 = {"transformer": (*NETWORK, "linear_in")}
@@ -44,6 +46,7 @@ MAKERS = {
     "sd15": tiny_pipeline, "sdxl": tiny_sdxl, "sd3": tiny_sd3, "flux": tiny_flux,
     "flux2": tiny_flux2,
 }  # fmt: skip
+FURTHER = {"flux2": {"text_encoder_out_layers": (1, 2, 3)}}
 LAYERS = {"sd15": SD, "sdxl": SDXL, "sd3": SD3, "flux": FLUX, "flux2": FLUX2}
 CALL = {"num_inference_steps": 2, "output_type": "pt", "height": 64, "width": 64}
 
@@ -216,7 +219,8 @@ def pairs():
             theirs = MAKERS[family]()
             theirs.set_progress_bar_config(disable=True)
             ours = quiet(InferencePipeline.from_diffusers(theirs))
-            made[family] = theirs, ours, ours("a cat", seed=0, **CALL).images
+            plain = ours("a cat", seed=0, **CALL, **FURTHER.get(family, {})).images
+            made[family] = theirs, ours, plain
         return made[family]
 
     return pair
@@ -226,6 +230,7 @@ def pairs():
 @pytest.mark.parametrize("name", EVERY)
 def test_the_numbers_are_those_of_diffusers(pairs, tmp_path, name, fuse):
     form = FORMS[name]
+    call = {**CALL, **FURTHER.get(form.family, {})}
     theirs, ours, plain = pairs(form.family)
     form.make(theirs, tmp_path)
     # What Diffusers takes out of weights again leaves other last bits there.
@@ -235,13 +240,13 @@ def test_the_numbers_are_those_of_diffusers(pairs, tmp_path, name, fuse):
     try:
         if fuse:
             theirs.fuse_lora(components=list(LAYERS[form.family]))
-        expected = theirs("a cat", generator=generator(), **CALL).images
+        expected = theirs("a cat", generator=generator(), **call).images
     finally:
         if not fuse:
             theirs.unload_lora_weights()
     ours.graph.add_node("style", "adapter/lora", weights=str(tmp_path), scale=0.8, fuse=fuse)
     try:
-        changed = ours("a cat", seed=0, **CALL).images
+        changed = ours("a cat", seed=0, **call).images
     finally:
         ours.graph.remove_node("style")
     assert not torch.equal(changed, plain)
