@@ -219,7 +219,7 @@ def pairs():
             theirs = MAKERS[family]()
             theirs.set_progress_bar_config(disable=True)
             ours = quiet(InferencePipeline.from_diffusers(theirs))
-            plain = ours("a cat", seed=0, **CALL, **FURTHER.get(family, {})).images
+            plain = ours(prompt="a cat", seed=0, **CALL, **FURTHER.get(family, {})).images
             made[family] = theirs, ours, plain
         return made[family]
 
@@ -240,13 +240,13 @@ def test_the_numbers_are_those_of_diffusers(pairs, tmp_path, name, fuse):
     try:
         if fuse:
             theirs.fuse_lora(components=list(LAYERS[form.family]))
-        expected = theirs("a cat", generator=generator(), **call).images
+        expected = theirs(prompt="a cat", generator=generator(), **call).images
     finally:
         if not fuse:
             theirs.unload_lora_weights()
     ours.graph.add_node("style", "adapter/lora", weights=str(tmp_path), scale=0.8, fuse=fuse)
     try:
-        changed = ours("a cat", seed=0, **call).images
+        changed = ours(prompt="a cat", seed=0, **call).images
     finally:
         ours.graph.remove_node("style")
     assert not torch.equal(changed, plain)
@@ -259,11 +259,11 @@ def test_the_same_file_twice_counts_twice(pairs, tmp_path):
     for name in ("one", "two"):
         theirs.load_lora_weights(tmp_path, adapter_name=name)
     theirs.set_adapters(["one", "two"], [0.8, 0.3])
-    expected = theirs("a cat", generator=generator(), **CALL).images
+    expected = theirs(prompt="a cat", generator=generator(), **CALL).images
     theirs.unload_lora_weights()
     for order, (name, scale) in enumerate((("one", 0.8), ("two", 0.3))):
         ours.graph.add_node(name, "adapter/lora", weights=str(tmp_path), scale=scale, order=order)
-    twice = ours("a cat", seed=0, **CALL).images
+    twice = ours(prompt="a cat", seed=0, **CALL).images
     ours.unload_lora_weights()
     assert torch.equal(twice, expected)
 
@@ -276,13 +276,13 @@ def test_the_scale_of_a_call_ends_with_it(pairs, tmp_path, scale):
     scaled = {**call, "cross_attention_kwargs": {"scale": scale}}
     theirs.load_lora_weights(tmp_path, adapter_name="style")
     theirs.set_adapters("style", 0.4)
-    whole = theirs("a cat", generator=generator(), **call).images
-    expected = theirs("a cat", generator=generator(), **scaled).images
+    whole = theirs(prompt="a cat", generator=generator(), **call).images
+    expected = theirs(prompt="a cat", generator=generator(), **scaled).images
     theirs.unload_lora_weights()
     ours.graph.add_node("style", "adapter/lora", weights=str(tmp_path), scale=0.4)
     try:
-        assert torch.equal(ours("a cat", seed=0, **scaled).images, expected)
-        assert torch.equal(ours("a cat", seed=0, **call).images, whole)
+        assert torch.equal(ours(prompt="a cat", seed=0, **scaled).images, expected)
+        assert torch.equal(ours(prompt="a cat", seed=0, **call).images, whole)
     finally:
         ours.unload_lora_weights()
-    assert torch.equal(ours("a cat", seed=0, **CALL).images, plain)
+    assert torch.equal(ours(prompt="a cat", seed=0, **CALL).images, plain)
