@@ -12,7 +12,7 @@ from tests.pipelines.conftest import generator, quiet
 from tests.tiny_loras import NETWORK, SD, TEXT, as_kohya, tiny_factors, tiny_lora, write
 from tests.tiny_models import tiny_pipeline
 from yggdrasil import InferencePipeline
-from yggdrasil.core.errors import AmbiguousError, GraphError
+from yggdrasil.core.errors import AmbiguousError, ExecutionError, GraphError
 
 CALL = {"num_inference_steps": 2, "output_type": "pt", "seed": 0}
 
@@ -128,6 +128,57 @@ def test_a_run_that_fails_leaves_the_models_bare(ours, theirs, whole):
     assert torch.equal(ours("a cat", **CALL).images, before)
 
 
+def test_a_run_inside_another_that_changes_its_model_is_refused(ours, theirs, unet_only):
+    beside = quiet(InferencePipeline.from_diffusers(theirs))
+    expected = beside("a cat", **CALL).images
+    beside._runtime.cache.clear()
+    add(ours, weights=unet_only)
+
+    def look(*_):
+        beside("a cat", **CALL)
+
+    with pytest.raises(ExecutionError, match=r"'unet' .* carries the adapters of another run"):
+        ours("a cat", **CALL, callback_on_step_end=look)
+    assert torch.equal(beside("a cat", **CALL).images, expected)
+
+
+def test_no_weights_of_the_model_are_copied(ours, theirs, unet_only):
+    add(ours, weights=unet_only)
+    ours("a cat", **CALL)
+    (graft,) = ours.graph.block("style")._layers._kept.values()
+    own = {each.data_ptr() for each in theirs.unet.parameters()}
+    held = [each for layer in graft.layers.values() for each in layer.parameters()]
+    brought = sum(each.numel() for each in held if each.data_ptr() not in own)
+    factors = tiny_factors(theirs, {"unet": NETWORK}, seed=3).values()
+    assert brought == sum(each.numel() for each in factors)
+
+
+def test_of_whole_weights_only_the_last_are_kept(ours, theirs, whole):
+    before = ours("a cat", **CALL).images
+    add(ours, weights=whole, fuse=True)
+    block = ours.graph.block("style")
+    images = []
+    for scale in (0.2, 0.5, 0.8, 0.2):
+        block.scale = scale
+        images.append(ours("a cat", **CALL).images)
+        # One for each of the two models that it changes.
+        assert len(block._layers._kept) == 2
+    assert torch.equal(images[0], images[3])
+    assert not torch.equal(images[0], images[1])
+    ours.graph.remove_node("style")
+    ours._runtime.cache.clear()
+    assert torch.equal(ours("a cat", **CALL).images, before)
+
+
+def test_those_that_do_not_act_keep_their_order(ours, whole, unet_only):
+    names = [f"style_{number}" for number in range(6)]
+    for name in names:
+        ours.load_lora_weights(unet_only, adapter_name=name)
+    ours.set_adapters("style_3")
+    orders = {name: ours.graph.nodes[name].order for name in names}
+    assert sorted(orders, key=orders.get) == ["style_3", *names[:3], *names[4:]]
+
+
 @pytest.mark.parametrize("patched", ["base", "refiner"])
 def test_stages_that_share_models_do_not_disturb_each_other(theirs, whole, patched):
     second = StableDiffusionImg2ImgPipeline(**theirs.components, requires_safety_checker=False)
@@ -209,6 +260,20 @@ def test_what_peft_saves_is_loaded(ours, tmp_path):
     expected = theirs("a cat", generator=torch.Generator().manual_seed(0), **call).images
     assert torch.equal(changed, expected)
     assert not torch.equal(changed, before)
+
+
+def test_another_configuration_beside_a_file_of_peft_is_another_lora(ours, tmp_path):
+    torch.manual_seed(0)
+    config = LoraConfig(r=2, lora_alpha=5, target_modules=["to_q"], init_lora_weights=False)
+    get_peft_model(tiny_pipeline().unet, config).save_pretrained(tmp_path)
+    add(ours, weights=str(tmp_path))
+    first = ours("a cat", **CALL).images
+    beside = tmp_path / "adapter_config.json"
+    beside.write_text(beside.read_text().replace('"lora_alpha": 5', '"lora_alpha": 9'))
+    second = ours("a cat", **CALL).images
+    assert not torch.equal(first, second)
+    ours._runtime.cache.clear()
+    assert torch.equal(ours("a cat", **CALL).images, second)
 
 
 def test_old_names_of_diffusers_are_loaded(ours, theirs, tmp_path):

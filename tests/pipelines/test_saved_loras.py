@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from tests.pipelines.conftest import quiet
 from tests.pipelines.test_lora_training import learner
@@ -54,6 +55,23 @@ def test_a_folder_holds_loras_that_were_trained(tmp_path):
     expected = ours("a cat", **CALL).images
     again = quiet(InferencePipeline.from_pretrained(ours.save_pretrained(tmp_path / "saved")))
     assert torch.equal(again("a cat", **CALL).images, expected)
+
+
+def test_a_lora_that_peft_saved_is_saved_with_its_configuration(ours, tmp_path):
+    torch.manual_seed(0)
+    config = LoraConfig(r=2, lora_alpha=5, target_modules=["to_q"], init_lora_weights=False)
+    get_peft_model(tiny_pipeline().unet, config).save_pretrained(tmp_path / "peft")
+    ours.graph.add_node("style", type="adapter/lora", weights=str(tmp_path / "peft"))
+    expected = ours("a cat", **CALL).images
+    folder = ours.save_pretrained(tmp_path / "saved")
+    again = quiet(InferencePipeline.from_pretrained(folder))
+    assert torch.equal(again("a cat", **CALL).images, expected)
+    theirs = tiny_pipeline()
+    theirs.set_progress_bar_config(disable=True)
+    theirs.load_lora_weights(folder / "adapters/style")
+    call = {**CALL, "generator": torch.Generator().manual_seed(CALL["seed"])}
+    del call["seed"]
+    assert torch.equal(theirs("a cat", **call).images, expected)
 
 
 @pytest.mark.parametrize("place", ["../style", "/tmp"])  # noqa: S108 - nothing is written there

@@ -9,15 +9,27 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.errors import ExecutionError
 
-__all__ = ["AbstractAdapter", "Patch", "PatchedBlock", "patched"]
+__all__ = [
+    "CHANGED",
+    "AbstractAdapter",
+    "Patch",
+    "PatchedBlock",
+    "changing",
+    "check_unchanged",
+    "patched",
+]
+
+CHANGED: dict[int, nn.Module] = {}
+"""The models that adapters change at this moment, by ``id``; no other run of one may begin."""
 
 
 class Patch(NamedTuple):
@@ -139,3 +151,36 @@ def patched(blocks: Sequence[PatchedBlock]) -> Iterator[None]:
                 own = [patch for patch in patches if type(patch.adapter) is cls]
                 stack.enter_context(cls.applied(block, own))
         yield
+
+
+@contextlib.contextmanager
+def changing(model: nn.Module) -> Iterator[None]:
+    """Notes that a model is changed for as long as the context is open.
+
+    Args:
+        model: One that an adapter is put on.
+    """
+    CHANGED[id(model)] = model
+    try:
+        yield
+    finally:
+        CHANGED.pop(id(model), None)
+
+
+def check_unchanged(blocks: Iterable[AbstractBaseBlock]) -> None:
+    """Refuses to run blocks whose models another run has changed and has not yet put back.
+
+    Args:
+        blocks: What is about to run.
+
+    Raises:
+        ExecutionError: A model of theirs is changed.
+    """
+    for block in blocks:
+        for name, model in block.named_children():
+            if id(model) in CHANGED:
+                raise ExecutionError(
+                    f"The {name!r} of {type(block).__name__} carries the adapters of another run "
+                    "that has not ended, so this one would give other numbers: run one after the "
+                    "other, or give each models of its own."
+                )

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from yggdrasil.core.adapters import patched
+from yggdrasil.core.adapters import CHANGED, check_unchanged, patched
 from yggdrasil.core.binding import arguments_of, bind
 from yggdrasil.core.cache import Entry, ValueCache, copied
 from yggdrasil.core.errors import Cancelled, ExecutionError, YggdrasilError
@@ -273,6 +273,9 @@ class _Run:
             raise Cancelled(f"The run of {self._plan.graph_name!r} was cancelled.")
         if self._mover is not None:
             self._mover.before(item)
+        if CHANGED:
+            calls = item.body if isinstance(item, Loop) else (item,)
+            check_unchanged(dict.fromkeys(call.block for call in calls))
         if item.patched:
             with patched(item.patched):
                 self._do(item)

@@ -328,17 +328,24 @@ class SolverStateValue:
         timesteps: The timesteps of the whole run, one an evaluation.
         index: How many evaluations are done.
         internals: What the solver itself remembers (tables, history); never changed in place.
+        beyond: How many evaluations of the schedule lie behind the run's end.
     """
 
     latents: Tensor
     timesteps: Tensor
     index: int
     internals: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    beyond: int = 0
 
     @property
     def count(self) -> int:
         """How many evaluations the whole run takes."""
         return self.timesteps.size(0)
+
+    @property
+    def scheduled(self) -> int:
+        """How many evaluations there were without an end that the caller set."""
+        return self.timesteps.size(0) + self.beyond
 
     def with_latents(self, latents: Tensor) -> Self:
         """Gives the same state with other latents, as blending and callbacks do."""

@@ -72,7 +72,10 @@ def join_index(index: Mapping[str, Any]) -> dict[str, Any]:
     for name, entry in index.items():
         holder = holders.get(_class_in(entry))
         number = 1
-        while holder is not None and _numbered(name, number) in joined:
+        # A neighbour of another class is nothing that the first one's holder could hold.
+        while holder is not None and _class_in(index.get(_numbered(name, number))) == _class_in(
+            entry
+        ):
             del joined[_numbered(name, number)]
             joined[name] = [entry[0], holder]
             number += 1

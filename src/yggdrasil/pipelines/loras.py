@@ -81,7 +81,8 @@ class PipelineLoras:
                 "weight for each, or one for all."
             )
         given = dict(zip(names, scales, strict=True))
-        for place, name in enumerate([*names, *(set(self._loras()) - set(names))]):
+        others = [name for name in self._loras() if name not in names]
+        for place, name in enumerate([*names, *others]):
             block: Any = self.graph.block(name)
             scale = given.get(name, 0.0)
             block.scale = 1.0 if scale is None else scale

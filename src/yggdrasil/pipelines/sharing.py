@@ -31,8 +31,9 @@ def share_out(wiring: Wiring, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         wiring: Of the graph.
-        inputs: The inputs of the graph; a list has an item for each node, in their order, and
-            pictures may be a list of such lists, one for each prompt. What is no list is for all.
+        inputs: The inputs of the graph; a list has an item for each node, in their order. Where the
+            nodes' blocks say so (``lists_by_prompt``), it may be a list of such lists, one for each
+            prompt. What is no list is for all.
 
     Returns:
         The inputs, with items by the ports that they are for.
@@ -96,14 +97,30 @@ def _items(name: str, value: Any, nodes: list[FlatNode]) -> list[Any] | None:
             f"item each for {', '.join(node.path for node in nodes)}."
         )
     items = list(value)
-    if items and all(isinstance(each, list | tuple) for each in items):  # by prompts, then by nodes
-        items = [list(each) for each in zip(*items, strict=False)]
+    if _by_prompt(nodes[0], name) and any(isinstance(each, list | tuple) for each in items):
+        items = _turned(name, items, nodes)
     if len(items) != len(nodes):
         raise InputError(
             f"{name} has {len(items)} items for {len(nodes)} nodes: give one each for "
             f"{', '.join(node.path for node in nodes)}, in this order."
         )
     return items
+
+
+def _by_prompt(node: FlatNode, name: str) -> bool:
+    """Says whether lists of lists are by prompts first, and then by nodes."""
+    return name in getattr(type(node.block), "lists_by_prompt", ())
+
+
+def _turned(name: str, rows: list[Any], nodes: list[FlatNode]) -> list[Any]:
+    """Gives for each node its items of all prompts, of a list for each prompt."""
+    counts = [len(row) if isinstance(row, list | tuple) else 1 for row in rows]
+    if any(count != len(nodes) for count in counts):
+        raise InputError(
+            f"{name} has lists of {', '.join(map(str, counts))} items: of lists there is one for "
+            f"each prompt, with an item each for {', '.join(node.path for node in nodes)}."
+        )
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _reads_pictures(node: FlatNode, name: str) -> bool:

@@ -10,10 +10,22 @@ import torch
 
 from tests.pipelines.conftest import quiet
 from tests.tiny_flux import tiny_flux
-from tests.tiny_loras import FLUX, NAME, SD, SDXL, tiny_factors, tiny_lora, write
+from tests.tiny_loras import (
+    FLUX,
+    NAME,
+    SD,
+    SDXL,
+    as_kohya,
+    as_kohya_flux,
+    tiny_factors,
+    tiny_lora,
+    write,
+)
 from tests.tiny_models import tiny_pipeline
+from tests.tiny_sd3 import tiny_sd3
 from tests.tiny_sdxl import tiny_sdxl
 from yggdrasil import ComputeGraph, InferencePipeline
+from yggdrasil.blocks.adapter.lora_formats import read_parts
 from yggdrasil.core.errors import ConfigError, InputError, ModelError
 
 CALL = {"num_inference_steps": 1, "output_type": "latent", "seed": 0}
@@ -95,6 +107,85 @@ def test_a_file_that_is_no_lora_is_told(theirs, tmp_path):
 def test_names_of_no_layout_are_told(theirs, tmp_path):
     path = write(tmp_path, {"lora_unet_mystery.lora_down.weight": torch.ones(2, 2)})
     refused(theirs, path, "is in no layout of LoRAs for UNet2DConditionModel")
+
+
+def test_kohyas_names_for_stable_diffusion_3_are_told(tmp_path):
+    pipe = tiny_sd3()
+    path = write(tmp_path, as_kohya(tiny_factors(pipe, {"transformer": ("to_q",)})))
+    ours = quiet(InferencePipeline.from_diffusers(pipe))
+    ours.graph.add_node("style", type="adapter/lora", weights=str(path))
+    message = (
+        r"is in kohya's layout \(lora_unet_.*Diffusers does not read for SD3Transformer2DModel"
+    )
+    with pytest.raises(ModelError, match=message):
+        ours("a cat", height=64, width=64, **CALL)
+
+
+def test_the_names_of_the_code_that_flux_came_with_are_converted(tmp_path):
+    double = ("mod.lin", "attn.qkv", "attn.proj", "mlp.0", "mlp.2")
+    layers = {
+        **{
+            f"double_blocks.{block}.{side}_{layer}": 3
+            for block in range(19)
+            for side in ("img", "txt")
+            for layer in double
+        },
+        **{f"single_blocks.{block}.{layer}": 3 for block in range(38)
+           for layer in ("modulation.lin", "linear2")},
+        **{f"single_blocks.{block}.linear1": 7 * 3072 for block in range(38)},
+        "final_layer.linear": 3,
+    }  # fmt: skip
+    state = {
+        f"base_model.model.{layer}.{factor}.weight": value
+        for layer, wide in layers.items()
+        for factor, value in (("lora_A", torch.ones(1, 3)), ("lora_B", torch.ones(wide, 1)))
+    }
+    ours = InferencePipeline.from_diffusers(tiny_flux())
+    path = write(tmp_path, state) / NAME
+    part = read_parts(path, [ours.graph.block("transformer")])["transformer"]
+    assert "single_transformer_blocks.37.proj_mlp" in part.layers
+    assert not any("double_blocks" in name for name in part.layers)
+
+
+def test_differences_that_the_loader_leaves_out_are_told(tmp_path, caplog):
+    pipe = tiny_flux()
+    state = as_kohya_flux(tiny_factors(pipe, {"transformer": ("to_out.0",)}))
+    state["lora_unet_double_blocks_0_img_attn_proj.diff_b"] = torch.ones(32)
+    ours = quiet(InferencePipeline.from_diffusers(pipe))
+    ours.graph.add_node("style", type="adapter/lora", weights=str(write(tmp_path, state)))
+    with caplog.at_level(logging.WARNING, logger="yggdrasil"):
+        ours("a cat", height=64, width=64, **CALL)
+    assert "img_attn_proj.diff_b, which Diffusers' loader leaves out" in caplog.text
+
+
+def test_what_training_left_out_by_chance_is_not_left_out_here(theirs, tmp_path):
+    state = {
+        key.removeprefix("unet."): value
+        for key, value in tiny_factors(theirs, {"unet": SD["unet"]}).items()
+    }
+    images = []
+    for dropout in (0.0, 0.9):
+        told = {"r": 4, "target_modules": [*SD["unet"]], "lora_dropout": dropout}
+        folder = tmp_path / str(dropout)
+        theirs.save_lora_weights(folder, unet_lora_layers=state, unet_lora_adapter_metadata=told)
+        images.append(call_with(theirs, folder))
+    assert torch.equal(*images)
+
+
+def test_factors_of_no_width_are_told(theirs, tmp_path):
+    factors = tiny_factors(theirs, {"unet": SD["unet"]})
+    empty = {k: v[:0] if ".lora_A." in k else v[:, :0] for k, v in factors.items()}
+    refused(theirs, write(tmp_path, empty), r"cannot be put on 'unet' .*positive")
+
+
+def test_a_configuration_that_peft_does_not_know_is_told(theirs, tmp_path):
+    state = {
+        key.removeprefix("unet."): value
+        for key, value in tiny_factors(theirs, {"unet": SD["unet"]}).items()
+    }
+    told = {"r": 4, "target_modules": ["to_q"], "of_next_year": 1}
+    theirs.save_lora_weights(tmp_path, unet_lora_layers=state, unet_lora_adapter_metadata=told)
+    refused(theirs, tmp_path, r"cannot be put on 'unet' .*of_next_year")
 
 
 @pytest.mark.parametrize("name", ["style.bin", "style.pt", "style.ckpt"])

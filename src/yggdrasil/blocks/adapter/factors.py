@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from yggdrasil.blocks.adapter.grafts import Graft, check_bare
 from yggdrasil.blocks.adapter.lora_families import Family
-from yggdrasil.blocks.adapter.lora_file import USUAL_NAME
+from yggdrasil.blocks.adapter.lora_file import USUAL_NAME, is_peft, read_shapes
 from yggdrasil.blocks.adapter.lora_part import LoraPart
 from yggdrasil.blocks.checks import check_choice
 from yggdrasil.core.errors import ConfigError
@@ -158,9 +158,14 @@ class FactorStore(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / USUAL_NAME
         if not self._parameters:
-            source = next(iter(parts.values())).source
-            if Path(source) != target.resolve():
+            source = Path(next(iter(parts.values())).source)
+            if source == target.resolve():
+                return target
+            if not is_peft(read_shapes(source)):
                 shutil.copyfile(source, target)
+                return target
+            # Diffusers reads its own layout only, with PEFT's configuration in the file itself.
+            family.loader.save_lora_weights(folder, **_of_peft(parts))
             return target
         options: dict[str, Any] = {}
         for component in parts:
@@ -189,6 +194,21 @@ class FactorStore(nn.Module):
             if key.startswith(prefix) and name.endswith(_FACTORS) and name not in self._parameters:
                 self.register_parameter(name, nn.Parameter(value.clone()))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _of_peft(parts: Mapping[str, LoraPart]) -> dict[str, Any]:
+    """Gives what Diffusers' ``save_lora_weights`` writes of a LoRA that PEFT saved."""
+    options: dict[str, Any] = {}
+    for component, part in parts.items():
+        prefix = f"{component}."
+        options[f"{component}_lora_layers"] = {
+            key.removeprefix(prefix): value for key, value in part.state.items()
+        }
+        if part.metadata is not None:
+            options[f"{component}_lora_adapter_metadata"] = {
+                key.removeprefix(prefix): value for key, value in part.metadata.items()
+            }
+    return options
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,9 +54,9 @@ class Fusion:
     @contextlib.contextmanager
     def on(self) -> Iterator[None]:
         """Puts the sums in for as long as the context is open."""
-        for parameter, _, fused in self._swaps:
-            parameter.data = fused
-        try:
+        try:  # whatever breaks in, an interrupt by the user too
+            for parameter, _, fused in self._swaps:
+                parameter.data = fused
             yield
         finally:
             for parameter, own, _ in self._swaps:

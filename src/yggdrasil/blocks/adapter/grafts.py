@@ -57,7 +57,8 @@ class Graft:
         attributes = dict(vars(model))
         wants_gradient = [(each, each.requires_grad) for each in model.parameters()]
         try:
-            install(model)
+            with _own_draws(model):
+                install(model)
         finally:
             self._swaps = [
                 (parent, name, own, parent._modules[name])  # noqa: SLF001 - where layers are kept
@@ -70,6 +71,10 @@ class Graft:
             # PEFT freezes the model that it changes.
             for parameter, flag in wants_gradient:
                 parameter.requires_grad_(flag)
+        for _, _, own, layer in self._swaps:
+            if layer is not None:
+                # Or what training left out at random is left out of pictures, as in Diffusers.
+                layer.train(own.training)
         self._stamps = [_stamp(own) for _, _, own, _ in self._swaps]
         self.layers: dict[str, nn.Module] = self._named()
 
@@ -109,9 +114,9 @@ class Graft:
             scales: For each a number, or a mapping by block as Diffusers takes it.
         """
         attributes = vars(self._model)
-        for parent, name, _, layer in self._swaps:
-            parent._modules[name] = layer  # noqa: SLF001 - see above
-        try:
+        try:  # whatever breaks in, an interrupt by the user too
+            for parent, name, _, layer in self._swaps:
+                parent._modules[name] = layer  # noqa: SLF001 - see above
             attributes.update({name: new for name, (_, new) in self._attributes.items()})
             self._scale(list(names), list(scales))
             yield
@@ -161,6 +166,12 @@ def _changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[A
         for name, value in after.items()
         if before.get(name, _ABSENT) is not value
     }
+
+
+def _own_draws(model: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Keeps PyTorch's global generators: PEFT draws factors, which the file's then replace."""
+    devices = {each.device for each in model.parameters() if each.device.type == "cuda"}
+    return torch.random.fork_rng(sorted(device.index for device in devices))
 
 
 def _stamp(layer: nn.Module | None) -> tuple[torch.device, torch.dtype] | None:

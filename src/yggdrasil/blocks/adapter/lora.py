@@ -24,6 +24,7 @@ from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.errors import ConfigError, InputError, ModelError, nearest
 from yggdrasil.core.fingerprint import digest
 from yggdrasil.core.registry import register_block
+from yggdrasil.core.serials import serial_of
 
 __all__ = ["LoraAdapter"]
 
@@ -266,7 +267,7 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         """Gives its parts by component: read anew if the file is another one."""
         stamp = self._stamp()
         family, backbone = family_of(among)
-        now = (stamp, id(backbone), backbone.components_version, len(self.factors()))
+        now = (stamp, serial_of(backbone), backbone.components_version, len(self.factors()))
         if self._read_last != now:
             if stamp is None:
                 parts = self.parts_of_factors(family)
@@ -296,7 +297,7 @@ class LoraAdapter(AbstractAdapter, FactorStore):
     ) -> LoraOnModel:
         return LoraOnModel(
             part=self._fit(component, model, among),
-            stamp=(id(self), *self._read_last),
+            stamp=(serial_of(self), *self._read_last),
             scale=self._scale_for(component),
             fuse=self.fuse,
             factors=self.factors_of(component),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffusers.loaders import (
+    Flux2LoraLoaderMixin,
     FluxLoraLoaderMixin,
     SD3LoraLoaderMixin,
     StableDiffusionXLLoraLoaderMixin,
@@ -29,6 +30,7 @@ class Family:
         layers: What training changes unless told, by the ends of the layers' names.
         pads: Whether factors for fewer channels than a layer reads are filled up with zeros, as
             for networks that read another picture beside the latents.
+        leaves_out: Parts of names of tensors that the loader reads over.
     """
 
     backbone: str
@@ -36,6 +38,7 @@ class Family:
     loader: Any
     layers: tuple[str, ...]
     pads: bool = False
+    leaves_out: tuple[str, ...] = ()
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -56,7 +59,15 @@ FAMILIES: tuple[Family, ...] = (
     # The loader of SDXL reads what that of Stable Diffusion reads, and sgm's names besides.
     Family("UNet2DConditionModel", "unet", StableDiffusionXLLoraLoaderMixin, _ATTENTION),
     Family("SD3Transformer2DModel", "transformer", SD3LoraLoaderMixin, _JOINT),
-    Family("FluxTransformer2DModel", "transformer", FluxLoraLoaderMixin, _JOINT, pads=True),
+    Family(
+        "FluxTransformer2DModel",
+        "transformer",
+        FluxLoraLoaderMixin,
+        _JOINT,
+        pads=True,
+        leaves_out=(".diff", "text_encoders.t5xxl."),
+    ),
+    Family("Flux2Transformer2DModel", "transformer", Flux2LoraLoaderMixin, _ATTENTION),
 )
 """The layers trained by default are those of Diffusers' training scripts (examples/dreambooth)."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,16 +12,22 @@ from safetensors import SafetensorError, safe_open
 from yggdrasil.core.errors import ModelError
 
 __all__ = [
+    "PEFT_CONFIG",
+    "PEFT_PREFIX",
     "USUAL_NAME",
     "FileStamp",
     "check_form",
     "find_file",
+    "is_peft",
     "looks_like",
+    "not_zero",
     "read_shapes",
     "shown",
     "stamp_of",
 ]
 
+PEFT_CONFIG = "adapter_config.json"
+PEFT_PREFIX = "base_model.model."
 _SUFFIX = ".safetensors"
 # What Diffusers and PEFT call them.
 USUAL_NAME = "pytorch_lora_weights.safetensors"
@@ -30,6 +36,9 @@ _PICKLED = (".bin", ".ckpt", ".pt", ".pth")
 _SHOWN = 4
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+_FIRST_CODE = re.compile(r"\.(double|single)_blocks\.")
+"""How the code that FLUX came with calls its layers; Diffusers' converters read those names."""
 
 _UNSUPPORTED = (
     ("hada_", "a LoHa (Hadamard products)"),
@@ -58,17 +67,26 @@ _FAMILIES = (
 
 
 class FileStamp(NamedTuple):
-    """What changes when a file does: its path, size, and when it was written, in nanoseconds."""
+    """What changes when a file does.
+
+    Attributes:
+        path: Of the file.
+        size: In bytes.
+        written: When, in nanoseconds.
+        beside: When PEFT's configuration beside it was; 0 where there is none.
+    """
 
     path: str
     size: int
     written: int
+    beside: int
 
 
 def stamp_of(path: Path) -> FileStamp:
     """Gives the stamp of a file."""
-    stat = path.stat()
-    return FileStamp(str(path), stat.st_size, stat.st_mtime_ns)
+    stat, beside = path.stat(), path.parent / PEFT_CONFIG
+    told = beside.stat().st_mtime_ns if beside.is_file() else 0
+    return FileStamp(str(path), stat.st_size, stat.st_mtime_ns, told)
 
 
 def find_file(weights: str) -> Path:
@@ -128,18 +146,19 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         raise ModelError(f"{path} cannot be read: {error}. Copy or download it again.") from error
 
 
-def check_form(path: Path, shapes: Shapes) -> None:
+def check_form(path: Path, shapes: Shapes, left_out: Collection[str] = ()) -> None:
     """Refuses a file that is no LoRA, or of a form that is not loaded.
 
     Args:
         path: For the message.
         shapes: Of its tensors, by name.
+        left_out: Names that the loader reads over.
 
     Raises:
         ModelError: It is none.
     """
     for mark, what in _UNSUPPORTED:
-        found = [name for name in shapes if mark in name]
+        found = [name for name in shapes if mark in name and name not in left_out]
         if found:
             raise ModelError(
                 f"{path} is {what}: {shown(found)}. LoRAs are loaded that have two factors for a "
@@ -150,6 +169,25 @@ def check_form(path: Path, shapes: Shapes) -> None:
             f"{path} is no LoRA: no tensor is named after one. It holds {len(shapes)} tensors, "
             f"such as {shown(shapes)}. Models are loaded with from_pretrained or from_single_file."
         )
+
+
+def is_peft(names: Iterable[str]) -> bool:
+    """Says whether PEFT's ``save_pretrained`` named the tensors, of a model of Diffusers."""
+    every = list(names)
+    return all(name.startswith(PEFT_PREFIX) for name in every) and not any(
+        _FIRST_CODE.search(name) for name in every
+    )
+
+
+def not_zero(path: Path, names: Iterable[str]) -> list[str]:
+    """Gives those of a file's tensors that are not zero throughout.
+
+    Args:
+        path: A ``.safetensors`` file.
+        names: Of the tensors.
+    """
+    with safe_open(path, framework="pt") as file:
+        return [name for name in names if file.get_tensor(name).any()]
 
 
 def looks_like(shapes: Shapes) -> str:

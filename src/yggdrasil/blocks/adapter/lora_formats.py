@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from yggdrasil.blocks.adapter.lora_families import Family, family_of
-from yggdrasil.blocks.adapter.lora_file import check_form, looks_like, read_shapes, shown
+from yggdrasil.blocks.adapter.lora_file import (
+    PEFT_CONFIG,
+    PEFT_PREFIX,
+    check_form,
+    is_peft,
+    looks_like,
+    not_zero,
+    read_shapes,
+    shown,
+)
 from yggdrasil.blocks.adapter.lora_part import LoraPart
 from yggdrasil.blocks.configuration import with_defaults
 from yggdrasil.core.block import AbstractBaseBlock
@@ -22,7 +32,9 @@ from yggdrasil.core.errors import ModelError
 
 __all__ = ["LoraPart", "read_parts"]
 
-_PEFT = "base_model.model."
+_log = logging.getLogger(__name__)
+
+_KOHYA = "lora_"
 
 _REFUSALS = (ValueError, KeyError, IndexError, AttributeError, TypeError, RuntimeError,
              NotImplementedError, AssertionError)  # fmt: skip
@@ -45,15 +57,26 @@ def read_parts(path: Path, among: Sequence[AbstractBaseBlock]) -> dict[str, Lora
     """
     family, backbone = family_of(among)
     shapes = read_shapes(path)
-    check_form(path, shapes)
+    left_out = [name for name in shapes if any(mark in name for mark in family.leaves_out)]
+    check_form(path, shapes, left_out)
+    if left_out and (counting := not_zero(path, left_out)):
+        _log.warning(
+            "%s holds %s, which Diffusers' loader leaves out: without them it is another LoRA.",
+            path, shown(counting),
+        )  # fmt: skip
     like = looks_like(shapes)
-    if all(name.startswith(_PEFT) for name in shapes):
+    if is_peft(shapes):
         return {family.folder: _of_peft(path, family, like)}
     state, alphas, metadata = _converted(path, family, backbone, like)
     parts: dict[str, dict[str, Tensor]] = {}
     for key, value in state.items():
         parts.setdefault(key.partition(".")[0], {})[key] = value
     if not any(name in family.components for name in parts):
+        if any(name.startswith(_KOHYA) for name in parts):
+            raise ModelError(
+                f"{path} is in kohya's layout ({shown(shapes)}), which Diffusers does not read for "
+                f"{family.backbone}: save it in the layout of Diffusers."
+            )
         raise ModelError(
             f"{path} changes nothing here: its names are {shown(shapes)}"
             f"{f', which look like those of a LoRA for {like}' if like else ''}, and read for "
@@ -92,10 +115,10 @@ def _converted(
 def _of_peft(path: Path, family: Family, like: str) -> LoraPart:
     """Reads what PEFT's ``save_pretrained`` wrote of a backbone, its configuration beside it."""
     state = {
-        f"{family.folder}.{key.removeprefix(_PEFT)}": value
+        f"{family.folder}.{key.removeprefix(PEFT_PREFIX)}": value
         for key, value in load_file(path).items()
     }
-    beside = path.parent / "adapter_config.json"
+    beside = path.parent / PEFT_CONFIG
     metadata = None
     if beside.is_file():
         known = {each.name for each in dataclasses.fields(LoraConfig)}

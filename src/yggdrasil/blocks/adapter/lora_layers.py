@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 from yggdrasil.blocks.adapter.fusions import Fusion
 from yggdrasil.blocks.adapter.grafts import Graft, check_bare
 from yggdrasil.blocks.adapter.lora_formats import LoraPart
+from yggdrasil.core.adapters import changing
 
 __all__ = ["LayerCache", "LoraOnModel"]
 
@@ -63,6 +64,7 @@ class LayerCache:
         fused = [each for each in loras if each.fuse]
         others = [each for each in loras if not each.fuse]
         with contextlib.ExitStack() as stack:
+            stack.enter_context(changing(model))
             if fused:
                 stack.enter_context(self._fusion(model, fused).on())
             if others:
@@ -86,6 +88,9 @@ class LayerCache:
     def _fusion(self, model: nn.Module, loras: Sequence[LoraOnModel]) -> Fusion:
         key = ("fusion", id(model), *((each.stamp, repr(each.scale)) for each in loras))
         fusion = self._kept.pop(key, None)
+        # Of whole weights only the last are kept: those of other scales are as large again.
+        for other in [each for each in self._kept if each[:2] == key[:2]]:
+            del self._kept[other]
         if not isinstance(fusion, Fusion) or not fusion.holds():
             graft = Graft(model, lambda bare: _install(bare, loras))
             fusion = Fusion(graft, _names(loras), _scales(loras))

@@ -26,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 _TEXT = "text_encoder"
 
+_REFUSALS = (KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+"""What Diffusers and PEFT raise at factors and configurations that they cannot use."""
+
 
 @dataclass(frozen=True)
 class LoraPart:
@@ -84,7 +87,22 @@ class LoraPart:
         Args:
             model: Of the component.
             name: What the adapter is called there.
+
+        Raises:
+            ModelError: PEFT cannot make such layers.
         """
+        try:
+            self._install(model, name)
+        except _REFUSALS as error:
+            told = ", ".join(sorted(self.metadata or {}))
+            raise ModelError(
+                f"{self.source} cannot be put on {self.component!r} ({type(model).__name__}): "
+                f"{type(error).__name__}: {str(error.__cause__ or error).strip()[:300]}. "
+                + (f"Its own configuration says {told}: " if told else "")
+                + "save it anew with the PEFT that is installed here, or use another LoRA."
+            ) from error
+
+    def _install(self, model: Any, name: str) -> None:
         state: dict[str, Tensor] = dict(self.state)
         options = {
             "network_alphas": None if self.alphas is None else dict(self.alphas),

@@ -43,6 +43,8 @@ class ControlNet(AbstractInnerModule):
     """
 
     call_inputs: ClassVar[Mapping[str, bool]] = {"guess_mode": False}
+    # As Diffusers' pipelines of this model take them; those of others take a list for each node.
+    lists_by_prompt: ClassVar[frozenset[str]] = frozenset({"control_image"})
 
     controlnet = Component(ControlNetModel)
 

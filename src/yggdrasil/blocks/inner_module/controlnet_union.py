@@ -70,8 +70,8 @@ class ControlNetUnion(AbstractInnerModule):
         """Resizes and repeats.
 
         Args:
-            control_image: A PIL picture, array or tensor in [0, 1], or a list with one of each kind
-                that is to be followed.
+            control_image: A PIL picture, array or tensor in [0, 1], or a list of them, one for each
+                prompt; where there is a list of kinds, a list with one of each kind.
             control_mode: Of which kind it is, or each of them.
             codec: Sizes are rounded down to multiples of its scale.
             batch: How many samples there are.
@@ -83,8 +83,9 @@ class ControlNetUnion(AbstractInnerModule):
         Raises:
             InputError: The pictures are none that can be read, or not as many as kinds.
         """
-        several = list(control_image) if isinstance(control_image, list) else [control_image]
         modes = list(control_mode) if isinstance(control_mode, list) else [control_mode]
+        kinds_are_told = isinstance(control_mode, list) and isinstance(control_image, list)
+        several: list[Any] = list(control_image) if kinds_are_told else [control_image]
         if len(several) != len(modes):
             raise InputError(
                 f"There are {len(several)} control images and {len(modes)} kinds in control_mode: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import SD3ControlNetModel
@@ -49,6 +49,8 @@ class SD3ControlNet(AbstractInnerModule):
         Zhang et al. 2023 (arXiv:2302.05543); Diffusers' ``SD3ControlNetModel``,
         ``StableDiffusion3ControlNetPipeline`` and ``StableDiffusion3ControlNetInpaintingPipeline``.
     """
+
+    call_inputs: ClassVar[Mapping[str, bool]] = {"control_mask": False}
 
     controlnet = Component(SD3ControlNetModel)
 

@@ -89,7 +89,7 @@ class DiffusersSolver(ScheduledSolver):
             return self._rule_of(state).tick(state)
         timestep = self._visits.at(state).timestep
         if not self._manner().scales:
-            return Tick(state.latents, timestep, state.index, state.count, state)
+            return Tick(state.latents, timestep, state.index, state.scheduled, state)
         scheduler = self._open(state.internals)
         sample = scheduler.scale_model_input(state.latents, timestep)
         # Schedulers find their place in the schedule here, and some warn where it was not done.
@@ -98,8 +98,9 @@ class DiffusersSolver(ScheduledSolver):
             timesteps=state.timesteps,
             index=state.index,
             internals=self._close(scheduler),
+            beyond=state.beyond,
         )
-        return Tick(sample, timestep, state.index, state.count, seen)
+        return Tick(sample, timestep, state.index, state.scheduled, seen)
 
     @op
     def step(
@@ -142,6 +143,7 @@ class DiffusersSolver(ScheduledSolver):
             timesteps=state.timesteps,
             index=state.index + 1,
             internals=self._close(scheduler),
+            beyond=state.beyond,
         )
 
     @op
@@ -172,7 +174,11 @@ class DiffusersSolver(ScheduledSolver):
             if rule is not None and rule.gives_bits_on(latents.device):
                 return rule.first_state(latents, visited, scheduler)
         return SolverStateValue(
-            latents=latents, timesteps=visited.timesteps, index=0, internals=self._close(scheduler)
+            latents=latents,
+            timesteps=visited.timesteps,
+            index=0,
+            internals=self._close(scheduler),
+            beyond=visited.beyond,
         )
 
     def _rule_of(self, state: SampleStates) -> NativeSolver:

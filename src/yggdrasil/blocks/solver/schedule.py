@@ -24,10 +24,12 @@ class Visited(NamedTuple):
     Attributes:
         timesteps: One an evaluation of the model.
         begin: How many of the schedule's timesteps lie before them.
+        beyond: How many of them lie behind.
     """
 
     timesteps: Tensor
     begin: int
+    beyond: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +151,9 @@ class Schedule:
         except ValueError as error:
             raise InputError(f"{type(scheduler).__name__} refuses the schedule: {error}") from error
         begin = self._find_begin(scheduler, steps)
-        return Visited(self._until_end(scheduler, scheduler.timesteps[begin:]), begin)
+        left = scheduler.timesteps[begin:]
+        kept = self._until_end(scheduler, left)
+        return Visited(kept, begin, len(left) - len(kept))
 
     def _find_begin(self, scheduler: Scheduler, steps: int) -> int:
         """Gives how many timesteps lie before the beginning."""

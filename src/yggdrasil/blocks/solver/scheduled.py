@@ -55,7 +55,8 @@ class Tick(NamedTuple):
         sample: The latents ``b c h w``, scaled as the model reads them.
         timestep: A scalar, or ``b`` where samples stand at steps of their own.
         index: Of the evaluation, from 0.
-        count: Of all evaluations.
+        count: Of all evaluations, those behind an end that the caller set too: shares of the steps
+            are counted in them, as Diffusers' pipelines do.
         state: To step from.
     """
 
