@@ -14,7 +14,7 @@ another library works unchanged. It is data, written in a template::
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -78,6 +78,7 @@ class Task:
         others: Iterable[Task] = (),
         known: Container[str] | None = None,
         free: Container[str] = (),
+        elsewhere: Callable[[str], str] = lambda _: "",
     ) -> dict[str, Any]:
         """Turns the arguments of a call into inputs of the graph.
 
@@ -89,6 +90,8 @@ class Task:
                 out, so that a node can be taken away without its task being changed. Everything is
                 passed on unless given.
             free: Inputs that the graph's nodes take whatever the task.
+            elsewhere: Says of an argument that the task does not take where else it is known; for
+                messages.
 
         Raises:
             UnknownInputError: The task does not take an argument.
@@ -96,7 +99,7 @@ class Task:
             InputError: Two arguments stand for the same input.
         """
         given = {name: value for name, value in call.items() if value is not None}
-        self._check(given, others, free)
+        self._check(given, others, free, elsewhere)
         inputs: dict[str, Any] = {}
         origin: dict[str, str] = {}
         for name, value in given.items():
@@ -134,13 +137,19 @@ class Task:
         ]
 
     def _check(
-        self, given: Mapping[str, Any], others: Iterable[Task], free: Container[str]
+        self,
+        given: Mapping[str, Any],
+        others: Iterable[Task],
+        free: Container[str],
+        elsewhere: Callable[[str], str],
     ) -> None:
         for name in given:
             if name in self.takes or name in free or "." in name:
                 continue
             takers = [repr(task.name) for task in others if name in task.takes]
-            hint = f" Task {' or '.join(takers)} does." if takers else nearest(name, self.takes)
+            hint = f" Task {' or '.join(takers)} does." if takers else ""
+            hint += elsewhere(name)
+            hint = hint or nearest(name, self.takes)
             raise UnknownInputError(f"Task {self.name!r} takes no argument {name!r}.{hint}")
         missing = [name for name in self.requires if name not in given]
         if missing:
