@@ -1,4 +1,4 @@
-"""``controlnet=...`` for a model that comes without one, as Diffusers' ControlNet pipelines take it."""
+"""``controlnet=...`` for a model that comes without one, as Diffusers takes it."""
 
 from __future__ import annotations
 
@@ -103,8 +103,7 @@ def test_it_is_trained(theirs, tiny_folder):
         (
             tiny_sd3,
             lambda: tiny_controlnet(tiny_pipeline().unet),
-            r"controlnet is ControlNetModel.*'sd3' hold SD3ControlNetModel \('sd3_controlnet'\)\. "
-            r"A ControlNetModel is for models of 'sd15_controlnet' or 'sdxl_controlnet'\.",
+            r"ControlNetModel.*'sd3' hold SD3ControlNetModel.*'sd15_controlnet' or 'sdxl_controln",
         ),
         (tiny_sdxl, list, "controlnet is an empty list: give one"),
         (tiny_sdxl, lambda: "path/to/net", r"controlnet is str.*from_pretrained\('path/to/net'\)"),

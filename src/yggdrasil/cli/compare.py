@@ -70,8 +70,8 @@ def run(options: CompareOptions, **call: Any) -> None:
         written.append(options.html)
     if comparison.job.drawn:
         note(
-            f"{', '.join(comparison.job.drawn)}: drawn, since the model needs it. Give your own with "
-            "--image, --mask, or -a name=@file."
+            f"{', '.join(comparison.job.drawn)}: drawn, since the model needs it. Give your own "
+            "with --image, --mask, or -a name=@file."
         )
     if options.json:
         print_json(comparison.as_plain())

@@ -146,9 +146,8 @@ class Task:
         for name in given:
             if name in self.takes or name in free or "." in name:
                 continue
-            takers = [repr(task.name) for task in others if name in task.takes]
-            hint = f" Task {' or '.join(takers)} does." if takers else ""
-            hint += elsewhere(name)
+            takers = [task for task in others if name in task.takes]
+            hint = _taken_by(takers, given) + elsewhere(name)
             hint = hint or nearest(name, self.takes)
             raise UnknownInputError(f"Task {self.name!r} takes no argument {name!r}.{hint}")
         missing = [name for name in self.requires if name not in given]
@@ -157,6 +156,16 @@ class Task:
                 f"Task {self.name!r} needs {' and '.join(map(repr, missing))}, which "
                 f"{'was' if len(missing) == 1 else 'were'} not given."
             )
+
+
+def _taken_by(takers: list[Task], given: Mapping[str, Any]) -> str:
+    """Says which tasks take an argument, and what the first of them needs besides."""
+    if not takers:
+        return ""
+    told = f" Task {' or '.join(repr(task.name) for task in takers)} does."
+    first = takers[0]
+    missing = [f"{name}=..." for name in first.requires if name not in given]
+    return f"{told} For {first.name!r} give {' and '.join(missing)} too." if missing else told
 
 
 def read_task(name: str, settings: Mapping[str, Any]) -> Task:

@@ -91,9 +91,7 @@ def _refuse_own_graph(model: Library, places: _Places) -> None:
     )
 
 
-def _refusal(
-    template: str, name: str, parts: list[Any], places: Mapping[str, _Places]
-) -> str:
+def _refusal(template: str, name: str, parts: list[Any], places: Mapping[str, _Places]) -> str:
     """Says which classes there is a place for, and whose the given one is."""
     if not parts:
         return f"{name} is an empty list: give one, or some, or leave {name}=... out."

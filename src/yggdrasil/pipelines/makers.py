@@ -72,7 +72,7 @@ class PipelineMakers(ABC):
     def to(
         self,
         device: torch.device | str | torch.dtype | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> Self:
         """Moves the models."""
 

@@ -43,6 +43,7 @@ def _page(comparison: Comparison) -> str:
     request, job = comparison.job.request, comparison.job
     verdict, reason = comparison.verdict()
     shared = "the same modules" if comparison.shared else "modules of their own"
+    count = comparison.wall.ratio.count
     small = comparison.ours is not None and comparison.ours.shape[1] <= _SMALL
     # What stands in the page was text of somebody's: each piece is escaped where it is put in.
     return Template(page.read_text(encoding="utf-8")).substitute(
@@ -60,8 +61,8 @@ def _page(comparison: Comparison) -> str:
         call=_table(_call(comparison)),
         versions=_table(comparison.versions),
         footer=escape(
-            f"Both ran on {shared}; times are of {comparison.wall.ratio.count} calls each, taken "
-            "in turn, with nothing kept between them."
+            f"Both ran on {shared}; times are of {count} {'call' if count == 1 else 'calls'} each, "
+            "taken in turn, with nothing kept between them."
         ),
     )
 
