@@ -132,3 +132,12 @@ def test_a_model_that_was_saved_with_its_graph_is_extended_by_a_node(theirs, our
     message = r"saved with its graph.*add_node\('control', 'inner_module/controlnet'\)"
     with pytest.raises(ConfigError, match=message):
         InferencePipeline.from_pretrained(folder, controlnet=tiny_controlnet(theirs.unet))
+
+
+def test_pictures_may_be_given_by_node(theirs, tiny_folder):
+    nets = [tiny_controlnet(theirs.unet, seed) for seed in (1, 2)]
+    pipe = quiet(InferencePipeline.from_pretrained(tiny_folder(), controlnet=nets))
+    pictures = [picture(), mask().convert("RGB")]
+    expected = pipe(**CALL, image=pictures, seed=0).images
+    by_node = {"control.control_image": pictures[0], "control_2.control_image": pictures[1]}
+    assert torch.equal(pipe(**CALL, **by_node, seed=0).images, expected)

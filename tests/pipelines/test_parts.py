@@ -91,3 +91,15 @@ def test_a_pipeline_made_of_objects_keeps_the_other_parts():
     unet = ours.unet
     ours.scheduler = EulerDiscreteScheduler.from_config(ours.scheduler.config)
     assert ours.unet is unet
+
+
+def test_options_of_diffusers_that_change_nothing_are_taken(tiny_folder):
+    load = InferencePipeline.from_pretrained
+    load(tiny_folder(), use_safetensors=True, low_cpu_mem_usage=True)
+    with pytest.raises(ConfigError, match=r"'use_safetensors' .* from safetensors only"):
+        load(tiny_folder(), use_safetensors=False)
+    with pytest.raises(ConfigError, match=r"'device_map' .* pipe\.to\(device\)"):
+        load(tiny_folder(), device_map="auto")
+    with pytest.raises(ConfigError, match="'dtpe' is neither") as refused:
+        load(tiny_folder(), dtpe="float16")
+    assert "'graph'" not in str(refused.value)

@@ -14,7 +14,7 @@ another library works unchanged. It is data, written in a template::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -123,6 +123,19 @@ class Task:
                 _put(inputs, target, value)
         return inputs
 
+    def lacking(self, given: Collection[str]) -> list[str]:
+        """Gives the arguments that the task requires and a call has not.
+
+        Args:
+            given: The names in the call; a port (``node.op.port``) counts for what it is a port of.
+        """
+        ports = {name.rpartition(".")[2] for name in given if "." in name}
+        return [
+            name
+            for name in self.requires
+            if name not in given and self.arguments.get(name, name) not in ports
+        ]
+
     def targets(self) -> set[str]:
         """Gives the graph inputs that the task's arguments and fixed values stand for."""
         arguments = (self.arguments.get(name, name) for name in self.takes)
@@ -150,7 +163,7 @@ class Task:
             hint = _taken_by(takers, given) + elsewhere(name)
             hint = hint or nearest(name, self.takes)
             raise UnknownInputError(f"Task {self.name!r} takes no argument {name!r}.{hint}")
-        missing = [name for name in self.requires if name not in given]
+        missing = self.lacking(given)
         if missing:
             raise MissingInputError(
                 f"Task {self.name!r} needs {' and '.join(map(repr, missing))}, which "
@@ -254,8 +267,9 @@ def choose_task(
     known = {key: task for key, task in known.items() if not task.only_by_name}
     if not known:
         return None
-    given = {key for key, value in call.items() if value is not None and "." not in key}
-    ready = [task for task in known.values() if given.issuperset(task.requires)]
+    said = {key for key, value in call.items() if value is not None}
+    given = {key for key in said if "." not in key}
+    ready = [task for task in known.values() if not task.lacking(said)]
     bound = {each for each in given if each not in free}
     fitting = [task for task in ready if bound.issubset(task.takes)]
     if not fitting:

@@ -24,6 +24,19 @@ _CODE = ("custom_pipeline", "custom_revision", "trust_remote_code")
 _WHERE = ("revision", "variant", "subfolder", "token", "cache_dir", "local_files_only")
 
 
+_ALWAYS: Mapping[str, tuple[Any, ...]] = {
+    "use_safetensors": (True, None),
+    "low_cpu_mem_usage": (True, None),
+}
+"""Options of Diffusers, and the values that ask for what is always done here."""
+_ADVICE: Mapping[str, str] = {
+    "use_safetensors": "Weights are read from safetensors only.",
+    "low_cpu_mem_usage": "Weights always load so.",
+    "device_map": "Move the pipeline with pipe.to(device), or pipe.enable_model_cpu_offload().",
+    "quantization_config": "Load the component with it, and hand it in: transformer=...",
+}
+
+
 class Options(NamedTuple):
     """Options of a way to make a pipeline.
 
@@ -51,6 +64,8 @@ def sort_options(options: Mapping[str, Any], constructor: Callable[..., None]) -
     own = [name for name in taken if name not in ("self", "graph", "library")]
     given = Options({}, {}, {}, (*own, *_WHERE))
     for name, value in options.items():
+        if name in _ALWAYS and value in _ALWAYS[name]:
+            continue
         if name in own:
             given.pipeline[name] = value
         elif name in _WHERE:
@@ -147,9 +162,10 @@ def overlay(library: Library, graph: ComputeGraph, given: Options) -> Library:
     names = slots | library.names()
     for name in given.components:
         if name not in names:
+            advice = f" {_ADVICE[name]}" if name in _ADVICE else ""
             raise ConfigError(
                 f"{name!r} is neither an option nor a component of this model."
-                f"{nearest(name, [*names, *given.known], limit=12)}"
+                f"{advice or nearest(name, [*names, *given.known], limit=12)}"
             )
     if not given.components:
         return library

@@ -39,7 +39,8 @@ class PipelineParts(ABC):
             value: The component; None leaves an optional one out.
 
         Raises:
-            ConfigError: It is of another class, or the pipeline cannot do without it.
+            ConfigError: It is of another class, the pipeline cannot do without it, or stages hold
+                it.
             InputError: A scheduler is given, and the graph has not exactly one solver.
         """
         if name[0] == "_" or name in _OWN or "graph" not in vars(self):
@@ -55,6 +56,12 @@ class PipelineParts(ABC):
         if not found:
             super().__setattr__(name, value)
             return
+        inside = [path for path, *_ in found if "." in path]
+        if inside:
+            raise ConfigError(
+                f"{name} is held by stages ({', '.join(inside)}): assign it to the pipeline that "
+                "the stage was made of, whose graph is the same."
+            )
         for path, block, _, slot in found:
             if value is None and not slot.optional:
                 raise ConfigError(

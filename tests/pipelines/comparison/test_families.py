@@ -29,6 +29,7 @@ from tests.tiny_models import tiny_pipeline
 from tests.tiny_sd3 import tiny_sd3
 from tests.tiny_sdxl import tiny_sdxl
 from tests.tiny_whole import tiny_whole
+from yggdrasil import InferencePipeline
 from yggdrasil.pipelines.comparison.comparing import compare
 from yggdrasil.pipelines.comparison.page import write_page
 from yggdrasil.pipelines.comparison.pictures import write_pictures
@@ -102,6 +103,12 @@ FAMILIES = {
     "controlnet": (
         lambda: controlled(
             tiny_pipeline(), tiny_controlnet, StableDiffusionControlNetPipeline, **SAFE
+        ),
+        {}, "txt2img", ("image",), BOTH,
+    ),
+    "saved with its graph": (
+        lambda: InferencePipeline.from_diffusers(
+            controlled(tiny_pipeline(), tiny_controlnet, StableDiffusionControlNetPipeline, **SAFE)
         ),
         {}, "txt2img", ("image",), BOTH,
     ),
