@@ -245,3 +245,9 @@ def test_a_lora_that_is_none_is_refused_when_it_is_loaded(folders):
         with pytest.raises(ModelError, match=message):
             pipe.load_lora_weights(file)
     assert "default_0" not in pipe.graph.nodes
+
+
+def test_a_model_without_a_template_is_told_by_its_class(tmp_path):
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "PixArtSigmaPipeline"}))
+    with pytest.raises(ModelError, match="It is a PixArtSigmaPipeline, and 'sdxl' is for others"):
+        InferencePipeline.from_template("sdxl", pretrained=tmp_path)

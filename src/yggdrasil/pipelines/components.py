@@ -129,9 +129,7 @@ def _of_another_kind(graph: ComputeGraph, library: Library) -> str:
     own = {settings.get("diffusers") for settings in graph.tasks.values()} - {None}
     if not own or name in own:
         return ""
-    return (
-        f". It is a {name}, for which {graph.name!r} does not stand: from_pretrained may know it."
-    )
+    return f". It is a {name}, and {graph.name!r} is for others: from_pretrained finds its graph."
 
 
 def load_for(plan: Plan) -> None:

@@ -173,5 +173,6 @@ def overlay(library: Library, graph: ComputeGraph, given: Options) -> Library:
     if whole_block(graph) is None:
         for _, block in blocks_of(graph):
             for slot in block.slots().values():
-                check_component(slot.folder, components.get(slot.folder), slot.cls)
+                if slot.folder in components:
+                    check_component(slot.folder, components[slot.folder], slot.cls)
     return OverlaidLibrary(library, components)

@@ -101,12 +101,12 @@ class UNet2DConditionBackbone(AbstractBackbone):
         Raises:
             InputError: The widths differ, or the UNet reads sizes that nothing gives.
         """
-        config = self.unet.config
+        config, tensors = self.unet.config, conditioning.tensors
         wanted = _text_width(config.cross_attention_dim)
-        states = conditioning.tensors.get("encoder_hidden_states")
-        if config.encoder_hid_dim is None and None not in (wanted, states):
+        states = tensors.get("encoder_hidden_states")
+        if states is not None and wanted is not None and config.get("encoder_hid_dim") is None:
             check_states("UNet", wanted, states.shape[-1])
-        if config.addition_embed_type == "text_time" and "text_embeds" not in conditioning.tensors:
+        if config.get("addition_embed_type") == "text_time" and "text_embeds" not in tensors:
             raise InputError(
                 "The UNet reads pooled text states and sizes beside the text, as those of Stable "
                 "Diffusion XL do, and nothing in this graph gives them: take a graph of its "
