@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import AutoencoderTiny, EulerDiscreteScheduler, StableDiffusionPipeline
+from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
 
 from tests.pipelines.conftest import generator, quiet
-from tests.tiny_models import randomize, tiny_pipeline, tiny_vae
+from tests.tiny_models import randomize, tiny_pipeline, tiny_unet, tiny_vae
 from yggdrasil import InferencePipeline
 from yggdrasil.core.errors import ConfigError, RegistryError
 
@@ -64,7 +64,7 @@ def test_an_attribute_that_is_no_component_is_an_attribute(both):
     [
         ({"vae": "x"}, r"vae is the text 'x': give the object. AutoencoderKL.from_pretrained"),
         ({"vae": object()}, "vae is a object, and the graph has a block for AutoencoderKL"),
-        ({"vae": AutoencoderTiny(block_out_channels=(8, 8))}, "vae is a AutoencoderTiny"),
+        ({"vae": tiny_unet()}, "vae is a UNet2DConditionModel, and the graph has a block for Auto"),
         ({"scheduler": "ddim"}, r"scheduler is the text 'ddim'.*solver=... takes a name"),
     ],
 )
