@@ -73,7 +73,8 @@ def locate(
         ModelError: There is no such folder or file, the hub does not give it (offline, gated,
             missing), or an argument has no meaning for it.
     """
-    if not isinstance(model, str | os.PathLike) or not os.fspath(model):
+    given: object = model  # in a program without types it may be anything
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
         raise ModelError(
             f"The model is {model!r}: give a folder, a .safetensors file, a zoo name or a hub id."
         )

@@ -155,11 +155,11 @@ def _pictures(graph: ComputeGraph, task: Task) -> dict[str, int]:
 
 def _usual_size(graph: ComputeGraph) -> tuple[int, int]:
     """Gives height and width in pixels at which a model makes pictures."""
-    specs = {
-        graph.role(name): node.block.spec()
-        for name, node in graph.nodes.items()
-        if node.block is not None and graph.role(name) in ("backbone", "codec")
-    }
+    specs: dict[str, Any] = {}
+    for name, node in graph.nodes.items():
+        block: Any = node.block
+        if block is not None and graph.role(name) in ("backbone", "codec"):
+            specs[graph.role(name)] = block.spec()
     try:
         return default_size(specs["codec"], specs["backbone"])
     except (KeyError, InputError):
