@@ -161,7 +161,7 @@ def test_a_prompt_that_is_none_goes_by_the_name_that_it_was_given_under():
 @pytest.mark.parametrize("picture", ["cat.png", 3])
 def test_what_is_no_picture_is_said_before_weights_load(picture):
     skeleton("sd1").task = "img2img"
-    with pytest.raises(InputError, match=r"A picture is .*PIL\.Image\.open"):
+    with pytest.raises(InputError, match=r"image is .*PIL\.Image\.open"):
         skeleton("sd1").plan("a cat", image=picture)
 
 

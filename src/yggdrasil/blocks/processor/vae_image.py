@@ -161,7 +161,7 @@ class VaeImage(AbstractProcessor):
             check_choice("output_type", known["output_type"], _OUTPUT_TYPES)
         if isinstance(known.get("pictures"), str | int | float):
             raise InputError(
-                f"A picture is {known['pictures']!r}, which is none: give a PIL picture, as "
+                f"image is {known['pictures']!r}, which is no picture: give a PIL picture, as "
                 "PIL.Image.open(path) opens it, an array or a tensor."
             )
         codec = known.get("codec")
