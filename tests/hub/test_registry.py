@@ -150,7 +150,7 @@ def test_a_folder_of_one_component_is_told_by_its_configuration(tmp_path):
 
 
 def test_nothing_is_guessed_of_an_id_that_nobody_knows():
-    with pytest.raises(ModelError, match="The registry has no model 'nobody/nothing'"):
+    with pytest.raises(ModelError, match=r"neither the registry nor the hub's cache .* --online"):
         resolve("nobody/nothing")
 
 

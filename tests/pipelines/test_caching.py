@@ -10,6 +10,8 @@ import torch
 from tests.pipelines.conftest import generator, quiet
 from tests.pipelines.pictures import picture
 from tests.tiny_models import tiny_pipeline
+from tests.tiny_sd3 import tiny_sd3
+from tests.tiny_sdxl import tiny_sdxl
 from yggdrasil import InferencePipeline
 
 CALL = {"num_inference_steps": 2, "output_type": "pt"}
@@ -144,3 +146,13 @@ def test_a_small_cache_keeps_within_its_bound(theirs):
         images = pipe("a cat", seed=seed, **CALL).images
         assert pipe.cache_info().size <= 30_000
         assert torch.equal(images, theirs("a cat", generator=generator(seed), **CALL).images)
+
+
+@pytest.mark.parametrize("make", [tiny_pipeline, tiny_sdxl, tiny_sd3])
+def test_the_second_call_of_a_model_from_a_folder_encodes_nothing_again(make, tmp_path):
+    make().save_pretrained(tmp_path)
+    pipe = quiet(InferencePipeline.from_pretrained(tmp_path))
+    pipe("a cat", num_inference_steps=1, seed=0)
+    pipe("a cat", num_inference_steps=1, seed=1)
+    # transformers put its hooks into the encoders meanwhile, which only note what passes.
+    assert pipe.cache_info().hits > 0

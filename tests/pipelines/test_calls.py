@@ -218,7 +218,7 @@ def test_a_port_may_be_given_by_its_own_name(ours):
         ({"num_inference_steps": True}, "num_inference_steps is True: give a whole number"),
         ({"num_inference_steps": 2.0}, r"num_inference_steps is 2\.0: give a whole number"),
         ({"height": 60}, "height is 60: it must be a multiple of 8 pixels; the nearest is height="),
-        ({"width": 0}, "width is 0: give a whole number of at least 1"),
+        ({"width": 0}, "width is 0: give a whole number of pixels"),
         ({"width": -8}, "width is -8"),
         ({"num_images_per_prompt": 0}, "num_images_per_prompt is 0"),
         ({"prompt": []}, r"prompt is \[\]: give a text"),
@@ -231,7 +231,7 @@ def test_a_port_may_be_given_by_its_own_name(ours):
         ({"timesteps": [1], "sigmas": [1.0]}, "timesteps and sigmas are both given"),
         ({"strength": 1.5, "image": picture()}, r"strength is 1\.5: it lies between 0\.0 and 1\.0"),
         ({"strength": 0.1, "image": picture()}, "leaves none of 1 steps: give at least"),
-        ({"image": "cat.png", "strength": 1.0}, "image cannot be read as pictures"),
+        ({"image": "cat.png", "strength": 1.0}, "image is 'cat.png', which is no picture"),
     ],
 )  # fmt: skip
 def test_values_that_cannot_be(ours, encodings, given, message):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from tests.pipelines.conftest import quiet
 from tests.tiny_flux import tiny_flux
+from tests.tiny_models import tiny_pipeline
 from tests.tiny_sd3 import tiny_sd3
 from tests.tiny_sdxl import tiny_sdxl
 from yggdrasil import InferencePipeline
@@ -130,3 +131,123 @@ def test_a_picture_that_a_task_needs_is_asked_for():
     skeleton("flux_fill").task = "fill"
     with pytest.raises(MissingInputError, match="Task 'fill' needs 'image' and 'mask_image'"):
         skeleton("flux_fill").plan("a cat")
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "message"),
+    [
+        ("sd1", "strength", r"Task 'img2img' or .* does\. For 'img2img' give image=\.\.\. too\.$"),
+        ("sd1", "steps", "Did you mean 'num_inference_steps'"),
+        ("sdxl", "cfg", "Did you mean 'guidance_scale'"),
+        ("sdxl", "guidence_scale", "Did you mean 'guidance_scale'"),
+        ("sd1", "control_image", r"type 'inner_module/controlnet' does: .*add_node\('control'"),
+        ("sdxl", "control_mode", "type 'inner_module/controlnet_union' does"),
+        ("sd3", "controlnet_conditioning_scale", "type 'inner_module/sd3_controlnet' does"),
+        ("sd1", "ip_adapter_image", r"StableDiffusionPipeline does, and no block .*opaque=True"),
+    ],
+)
+def test_an_argument_that_no_task_takes_says_where_it_belongs(name, argument, message):
+    skeleton(name).task = "txt2img"
+    with pytest.raises(UnknownInputError, match=message):
+        skeleton(name).plan("a cat", **{argument: 2})
+
+
+def test_a_prompt_that_is_none_goes_by_the_name_that_it_was_given_under():
+    skeleton("sd3").task = "txt2img"
+    with pytest.raises(InputError, match=r"^prompt_3 is 3: give a text"):
+        skeleton("sd3").plan("a cat", prompt_3=3)
+
+
+@pytest.mark.parametrize("picture", ["cat.png", 3])
+def test_what_is_no_picture_is_said_before_weights_load(picture):
+    skeleton("sd1").task = "img2img"
+    with pytest.raises(InputError, match=r"image is .*PIL\.Image\.open"):
+        skeleton("sd1").plan("a cat", image=picture)
+
+
+@pytest.mark.parametrize("size", [0, -8, 64.0, "64"])
+def test_a_size_that_is_no_number_of_pixels_is_told_with_one_that_is(size):
+    skeleton("sdxl").task = "txt2img"
+    message = rf"height is {size!r}: give a whole number of pixels.* such as height=512"
+    with pytest.raises(InputError, match=message):
+        skeleton("sdxl").plan("a cat", height=size, width=512)
+
+
+def test_a_solver_that_takes_no_noise_levels_is_none_for_a_flow():
+    pipe = quiet(InferencePipeline.from_diffusers(tiny_flux()))
+    pipe.graph.replace_node("solver", "solver/ddim")
+    with pytest.raises(InputError, match=r"DDIMScheduler takes no noise levels.*solver/flow_euler"):
+        pipe.plan("a cat", height=64, width=64)
+
+
+# -- models and parts of models --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Gives the folder of tiny models of Stable Diffusion 1 and of XL."""
+    root = tmp_path_factory.mktemp("models")
+    tiny_pipeline().save_pretrained(root / "sd15")
+    tiny_sdxl().save_pretrained(root / "sdxl")
+    return root
+
+
+def test_a_part_of_a_pipeline_says_where_the_whole_is(folders):
+    with pytest.raises(ModelError, match=r"It is a part of one: give '.*/sd15'"):
+        InferencePipeline.from_pretrained(folders / "sd15" / "unet")
+
+
+def test_a_part_by_itself_says_what_it_is(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"_class_name": "ControlNetModel"}))
+    with pytest.raises(ModelError, match=r"holds a ControlNetModel by itself.*add_node"):
+        InferencePipeline.from_pretrained(tmp_path)
+
+
+def test_the_name_of_a_template_is_no_model():
+    with pytest.raises(ModelError, match=r"'sdxl' is a template: from_template\('sdxl'"):
+        InferencePipeline.from_pretrained("sdxl")
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+def test_no_model_is_told_as_such(nothing):
+    with pytest.raises(ModelError, match=r"The model is .*give a folder"):
+        InferencePipeline.from_pretrained(nothing)
+
+
+def test_an_id_that_is_nearly_registered_is_suggested():
+    with pytest.raises(
+        ModelError, match=r"Did you mean 'stabilityai/stable-diffusion-xl-base-1\.0"
+    ):
+        InferencePipeline.from_pretrained("stabilityai/stable-diffusion-xl-base-1")
+
+
+def test_a_node_whose_model_is_of_another_family_is_refused(folders, tmp_path):
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
+    pipe = InferencePipeline.from_pretrained(folders / "sd15")
+    pipe.graph.replace_node("unet", "backbone/unet2d_condition", pretrained=str(tmp_path))
+    with pytest.raises(ModelError, match=r"Node 'unet' names the model .* which has no 'unet'"):
+        pipe.plan("a cat")
+
+
+def test_a_unet_of_another_family_says_whose_text_it_reads(folders):
+    pipe = InferencePipeline.from_pretrained(folders / "sd15")
+    pipe.graph.replace_node("unet", "backbone/unet2d_condition", pretrained=str(folders / "sdxl"))
+    with pytest.raises(InputError, match="UNet reads text states 72 wide and is given 32"):
+        quiet(pipe)("a cat", num_inference_steps=1)
+
+
+def test_a_lora_that_is_none_is_refused_when_it_is_loaded(folders):
+    pipe = InferencePipeline.from_pretrained(folders / "sd15")
+    for file, message in (
+        ("nowhere.safetensors", "There is no LoRA 'nowhere.safetensors'"),
+        (folders / "sd15" / "unet", "is no LoRA: no tensor is named after one"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            pipe.load_lora_weights(file)
+    assert "default_0" not in pipe.graph.nodes
+
+
+def test_a_model_without_a_template_is_told_by_its_class(tmp_path):
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "PixArtSigmaPipeline"}))
+    with pytest.raises(ModelError, match="It is a PixArtSigmaPipeline, and 'sdxl' is for others"):
+        InferencePipeline.from_template("sdxl", pretrained=tmp_path)

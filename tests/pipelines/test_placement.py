@@ -281,3 +281,28 @@ def test_a_pipeline_tells_device_dtype_and_components(tiny_folder, theirs, ours)
     assert lazy.vae.dtype == torch.bfloat16
     with pytest.raises(AttributeError, match=r"'unte'.*'unet'"):
         _ = lazy.unte
+
+
+def test_two_dtypes_for_one_model_that_stages_share_are_refused(theirs):
+    both = InferencePipeline.from_combined(
+        {"base": InferencePipeline.from_diffusers(theirs),
+         "again": InferencePipeline.from_diffusers(theirs)},
+        links={"again.init_image": "base.images"},
+    )  # fmt: skip
+    both.graph.set_dtype("again", "float64")
+    message = (
+        r"'base\.text' and 'again\.text' share one 'text_encoder', which is to be in float32 for "
+        r"the one and in float64 for the other"
+    )
+    with pytest.raises(ConfigError, match=message):
+        both.plan("a cat")
+    assert theirs.unet.dtype == torch.float32
+    both.graph.set_dtype("again", None)
+    both.plan("a cat")
+
+
+def test_pipelines_of_other_dtypes_on_one_model_are_no_stages_of_one(theirs):
+    base = InferencePipeline.from_diffusers(theirs).to(torch.float64)
+    other = InferencePipeline.from_diffusers(theirs).to(torch.float32)
+    with pytest.raises(ConfigError, match="is to be in float64 for the one and in float32"):
+        InferencePipeline.from_combined([base, other])

@@ -10,6 +10,9 @@ from yggdrasil.core.errors import InputError, nearest
 
 __all__ = ["check_choice", "check_count", "check_finite", "check_multiple", "check_range"]
 
+_PIXELS = 512
+"""A size that pictures often have, for examples."""
+
 
 def check_count(name: str, value: object, *, least: int = 1) -> None:
     """Refuses what is no whole number, or too small a one.
@@ -73,8 +76,13 @@ def check_multiple(name: str, value: object, step: int) -> None:
     Raises:
         InputError: It is no such multiple; the message names the nearest.
     """
-    check_count(name, value)
-    if isinstance(value, Integral) and int(value) % step:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        example = max(step, _PIXELS // step * step)
+        raise InputError(
+            f"{name} is {value!r}: give a whole number of pixels, a multiple of {step} such as "
+            f"{name}={example}."
+        )
+    if int(value) % step:
         closest = max(step, round(int(value) / step) * step)
         raise InputError(
             f"{name} is {value}: it must be a multiple of {step} pixels; the nearest is "

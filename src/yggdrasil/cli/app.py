@@ -215,8 +215,9 @@ def rerun(
 def compare(
     model: Annotated[str, typer.Argument(help="Zoo name, folder or hub id.")],
     prompt: Annotated[
-        str, typer.Argument(help="What to show.")
-    ] = "a large red circle on a blue background",
+        Optional[str],  # noqa: UP045 - typer reads it at run time
+        typer.Argument(help="What to show; a red circle if none."),
+    ] = None,
     *,
     output: Annotated[
         Path, typer.Option("--output", "-o", file_okay=False, help="Folder for the pictures.")
@@ -236,7 +237,10 @@ def compare(
     memory: Annotated[
         bool, typer.Option("--memory/--no-memory", help="Measure it, in two more processes.")
     ] = True,
-    steps: Annotated[int, typer.Option("--steps", "-s", help="Denoising steps.")] = 20,
+    steps: Annotated[
+        Optional[int],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--steps", "-s", help="Denoising steps; 20 or fewer if none, by the model."),
+    ] = None,
     guidance_scale: Annotated[
         Optional[float],  # noqa: UP045 - typer reads it at run time
         typer.Option("--guidance-scale", "-g", help="The model's usual one if none."),
@@ -245,7 +249,9 @@ def compare(
     seed: Annotated[int, typer.Option("--seed")] = 0,
     image: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads it at run time
-        typer.Option("--image", "-i", help="Start from this picture (img2img)."),
+        typer.Option(
+            "--image", "-i", help="Start from this picture; one is drawn where the model needs one."
+        ),
     ] = None,
     mask: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads it at run time
@@ -267,10 +273,22 @@ def compare(
         Optional[int],  # noqa: UP045 - typer reads it at run time
         typer.Option("--height"),
     ] = None,
+    argument: Annotated[
+        Optional[list[str]],  # noqa: UP045 - typer reads it at run time
+        typer.Option(
+            "--argument",
+            "-a",
+            help="Any other of the call: name=value, or name=@file for a picture; repeatable.",
+        ),
+    ] = None,
+    task: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it at run time
+        typer.Option("--task", help="Such as img2img; told by model and pictures if none."),
+    ] = None,
     dtype: Annotated[str, typer.Option("--dtype", help="Of the weights.")] = "float32",
     device: Annotated[str, typer.Option("--device", help="Where to run.")] = "cpu",
 ) -> None:
-    """Make a picture with YggDrasil and with Diffusers, and say how they differ."""
+    """Make one call with YggDrasil and with Diffusers, and say how the results differ."""
     from yggdrasil.cli.compare import CompareOptions, run
 
     run(
@@ -281,7 +299,7 @@ def compare(
         model=model, prompt=prompt, steps=steps, guidance_scale=guidance_scale, negative=negative,
         seed=seed, image=None if image is None else str(image),
         mask=None if mask is None else str(mask), strength=strength, solver=solver, width=width,
-        height=height, dtype=dtype, device=device,
+        height=height, further=tuple(argument or ()), task=task, dtype=dtype, device=device,
     )  # fmt: skip
 
 

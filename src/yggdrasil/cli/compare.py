@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from yggdrasil.cli.output import print_json, print_line, print_table
+from yggdrasil.cli.output import note, print_json, print_line, print_table
 from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.hub.zoo import suggested
 from yggdrasil.pipelines.comparison.comparing import compare
@@ -68,6 +68,11 @@ def run(options: CompareOptions, **call: Any) -> None:
     if options.html is not None:
         write_page(comparison, options.html)
         written.append(options.html)
+    if comparison.job.drawn:
+        note(
+            f"{', '.join(comparison.job.drawn)}: drawn, since the model needs it. Give your own "
+            "with --image, --mask, or -a name=@file."
+        )
     if options.json:
         print_json(comparison.as_plain())
     else:

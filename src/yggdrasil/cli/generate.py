@@ -84,7 +84,8 @@ def run(options: GenerateOptions) -> None:
     guidance_scale = options.guidance_scale
     if guidance_scale is None:
         guidance_scale = suggested(options.model or "zoo/shapes").get("guidance_scale")
-    arguments = {
+    _check_pictures(pipe, options)
+    given = {
         "num_inference_steps": options.steps,
         "guidance_scale": guidance_scale,
         "negative_prompt": options.negative or None,
@@ -94,6 +95,8 @@ def run(options: GenerateOptions) -> None:
         "width": options.width,
         "height": options.height,
     }
+    # To a pipeline that runs whole, None would say something.
+    arguments = {name: value for name, value in given.items() if value is not None}
     made: list[_Made] = []
     interrupted = False
     profiling = contextlib.nullcontext() if options.profile is None else pipe.profile()
@@ -119,6 +122,20 @@ def run(options: GenerateOptions) -> None:
     if interrupted:
         note(f"Interrupted: {_count(made, len(options.prompts))}.")
         raise typer.Exit(INTERRUPTED)
+
+
+def _check_pictures(pipe: InferencePipeline, options: GenerateOptions) -> None:
+    """Refuses a model that makes no pictures, before its weights are loaded.
+
+    Raises:
+        InputError: It makes something else.
+    """
+    if "images" not in pipe.graph.outputs:
+        raise InputError(
+            f"{options.model or options.template} gives {', '.join(pipe.graph.outputs)} and no "
+            "pictures. In Python, from_combined makes it a stage before a model that does; "
+            "frames and sounds are in result.outputs."
+        )
 
 
 def _make(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from yggdrasil.cli.quiet import quiet_libraries
 from yggdrasil.core.errors import InputError
 from yggdrasil.pipelines.live.interrupt import StopOnInterrupt
 from yggdrasil.pipelines.runner import Runner
+from yggdrasil.pipelines.typed import plain_value, split_input
 from yggdrasil.pipelines.workflows.pictures import format_of
 from yggdrasil.pipelines.workflows.schema import NO_INPUTS
 from yggdrasil.pipelines.workflows.values import open_file
@@ -97,9 +97,7 @@ def read_inputs(texts: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any
     """
     inputs: dict[str, Any] = {}
     for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise InputError(f"{text!r} is no input: write name=value, such as prompt='a cat'.")
+        name, value = split_input(text)
         if name in NO_INPUTS:
             raise InputError(f"{name!r} is no input that can be typed: it is for programs.")
         if name in inputs:
@@ -110,15 +108,8 @@ def read_inputs(texts: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any
         elif isinstance(held, str):
             inputs[name] = value
         else:
-            inputs[name] = _plain(value)
+            inputs[name] = plain_value(value)
     return inputs
 
 
 _FILES = {"$picture", "$tensor", "$array"}
-
-
-def _plain(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value

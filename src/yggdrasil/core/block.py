@@ -129,6 +129,25 @@ class AbstractBaseBlock(nn.Module, ABC):
             self._lacking.add(name)
             self.components_version += 1
 
+    def empty(self, name: str) -> None:
+        """Takes a component away, for good.
+
+        Args:
+            name: An optional slot.
+
+        Raises:
+            ConfigError: The block has no such slot, or cannot do without it.
+        """
+        self._check_slot(name)
+        if not self.slots()[name].optional:
+            raise ConfigError(f"{type(self).__name__} cannot do without its {name!r}.")
+        self.sources.pop(name, None)
+        self._modules.pop(name, None)
+        self.__dict__.pop(name, None)
+        self._lacking.add(name)
+        forget_modules(self)
+        self.components_version += 1
+
     def give(self, **components: object) -> Self:
         """Fills slots with objects; they are shared, not copied.
 

@@ -11,6 +11,8 @@ __all__ = ["DTYPES", "dtype_of", "name_of_dtype"]
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 """The names of those that weights are loaded in."""
 
+_SHORT = {"fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32"}
+
 
 def dtype_of(value: object, where: str) -> torch.dtype:
     """Gives a dtype of weights.
@@ -27,8 +29,10 @@ def dtype_of(value: object, where: str) -> torch.dtype:
     named = isinstance(value, torch.dtype) or text in DTYPES
     if named and isinstance(found, torch.dtype) and found.is_floating_point:
         return found
+    meant = _SHORT.get(text)
+    near = nearest(text, DTYPES) if meant is None else f" Did you mean {meant!r}?"
     raise ConfigError(
-        f"{where} is {value!r}, which is no dtype of weights.{nearest(text, DTYPES)} Give one of "
+        f"{where} is {value!r}, which is no dtype of weights.{near} Give one of "
         "PyTorch's, such as torch.float16; a model is loaded in float32 without."
     )
 

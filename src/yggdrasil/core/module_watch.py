@@ -31,6 +31,11 @@ _CONTAINERS = frozenset({dict, OrderedDict, list, tuple, set})
 # Of accelerate and Diffusers: they note what passes through them.
 _HOOKS = frozenset({"_hf_hook", "_diffusers_hook"})
 _NOT_LOOKED_INTO = _TENSORS_AND_MODULES | _HOOKS
+# transformers puts hooks into a model when it is first asked for hidden states: they note what
+# passes, and change nothing of it.
+_RECORDERS = "transformers.utils.output_capturing"
+_RECORDERS_THERE = "_output_capturing_hooks_installed"
+_FORWARD_HOOKS = "_forward_hooks"
 _TOLD_WHOLE = (
     Tensor, np.ndarray, nn.Module, type, ModuleType,
     FunctionType, BuiltinFunctionType, MethodType, functools.partial,
@@ -260,6 +265,10 @@ def _tell(block: nn.Module, things: Iterable[object]) -> list[object]:
         parts.append(serial_of(type(each)))
         for name, value in vars(each).items():
             kind = type(value)
+            if name == _RECORDERS_THERE:
+                continue
+            if name == _FORWARD_HOOKS and value:
+                value = _without_recorders(value)  # noqa: PLW2901 - the rest of them counts
             if kind in PLAIN:
                 parts += (name, value)
             elif kind in _CONTAINERS and not value:
@@ -270,3 +279,7 @@ def _tell(block: nn.Module, things: Iterable[object]) -> list[object]:
             elif name not in _TENSORS_AND_MODULES:
                 parts += (name, told(value))
     return parts
+
+
+def _without_recorders(hooks: Mapping[int, Any]) -> dict[int, Any]:
+    return {k: v for k, v in hooks.items() if getattr(v, "__module__", None) != _RECORDERS}

@@ -104,6 +104,8 @@ class AbstractBackbone(AbstractBaseBlock):
                 {name: conditioning[name].with_extras(extras, name) for name in conditioning.names},
                 conditioning.asides,
             )
+        for part in conditioning.parts:
+            self.check_conditioning(part)
         if not self.joins_branches:
             return replace(conditioning, apart=True)
         _ = conditioning.joined  # here, outside the loop, and refused here where it cannot be
@@ -209,6 +211,16 @@ class AbstractBackbone(AbstractBaseBlock):
 
         Returns:
             The prediction, ``b c h w``.
+        """
+
+    def check_conditioning(self, conditioning: ConditioningValue) -> None:
+        """Refuses what the model cannot be conditioned on; asked once for a run.
+
+        Args:
+            conditioning: Of a branch, with all that is joined to it.
+
+        Raises:
+            InputError: It is for another family.
         """
 
     def cache_context(self, branch: str) -> contextlib.AbstractContextManager[None]:

@@ -14,7 +14,7 @@ another library works unchanged. It is data, written in a template::
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -81,6 +81,7 @@ class Task:
         others: Iterable[Task] = (),
         known: Container[str] | None = None,
         free: Container[str] = (),
+        elsewhere: Callable[[str], str] = lambda _: "",
     ) -> dict[str, Any]:
         """Turns the arguments of a call into inputs of the graph.
 
@@ -92,6 +93,8 @@ class Task:
                 out, so that a node can be taken away without its task being changed. Everything is
                 passed on unless given.
             free: Inputs that the graph's nodes take whatever the task.
+            elsewhere: Says of an argument that the task does not take where else it is known; for
+                messages.
 
         Raises:
             UnknownInputError: The task does not take an argument.
@@ -99,7 +102,7 @@ class Task:
             InputError: Two arguments stand for the same input.
         """
         given = {name: value for name, value in call.items() if value is not None}
-        self._check(given, others, free)
+        self._check(given, others, free, elsewhere)
         inputs: dict[str, Any] = {}
         origin: dict[str, str] = {}
         for name, value in given.items():
@@ -123,6 +126,19 @@ class Task:
                 _put(inputs, target, value)
         return inputs
 
+    def lacking(self, given: Collection[str]) -> list[str]:
+        """Gives the arguments that the task requires and a call has not.
+
+        Args:
+            given: The names in the call; a port (``node.op.port``) counts for what it is a port of.
+        """
+        ports = {name.rpartition(".")[2] for name in given if "." in name}
+        return [
+            name
+            for name in self.requires
+            if name not in given and self.arguments.get(name, name) not in ports
+        ]
+
     def targets(self) -> set[str]:
         """Gives the graph inputs that the task's arguments and fixed values stand for."""
         arguments = (self.arguments.get(name, name) for name in self.takes)
@@ -137,7 +153,11 @@ class Task:
         ]
 
     def _check(
-        self, given: Mapping[str, Any], others: Iterable[Task], free: Container[str]
+        self,
+        given: Mapping[str, Any],
+        others: Iterable[Task],
+        free: Container[str],
+        elsewhere: Callable[[str], str],
     ) -> None:
         for name in given:
             if name in self.takes or name in free or "." in name:
@@ -146,15 +166,26 @@ class Task:
                 raise UnknownInputError(
                     f"Task {self.name!r} takes no {name!r}: {self.declines[name]}."
                 )
-            takers = [repr(task.name) for task in others if name in task.takes]
-            hint = f" Task {' or '.join(takers)} does." if takers else nearest(name, self.takes)
+            takers = [task for task in others if name in task.takes]
+            hint = _taken_by(takers, given) + elsewhere(name)
+            hint = hint or nearest(name, self.takes)
             raise UnknownInputError(f"Task {self.name!r} takes no argument {name!r}.{hint}")
-        missing = [name for name in self.requires if name not in given]
+        missing = self.lacking(given)
         if missing:
             raise MissingInputError(
                 f"Task {self.name!r} needs {' and '.join(map(repr, missing))}, which "
                 f"{'was' if len(missing) == 1 else 'were'} not given."
             )
+
+
+def _taken_by(takers: list[Task], given: Mapping[str, Any]) -> str:
+    """Says which tasks take an argument, and what the first of them needs besides."""
+    if not takers:
+        return ""
+    told = f" Task {' or '.join(repr(task.name) for task in takers)} does."
+    first = takers[0]
+    missing = [f"{name}=..." for name in first.requires if name not in given]
+    return f"{told} For {first.name!r} give {' and '.join(missing)} too." if missing else told
 
 
 def read_task(name: str, settings: Mapping[str, Any]) -> Task:
@@ -255,8 +286,9 @@ def choose_task(
     known = {key: task for key, task in known.items() if not task.only_by_name}
     if not known:
         return None
-    given = {key for key, value in call.items() if value is not None and "." not in key}
-    ready = [task for task in known.values() if given.issuperset(task.requires)]
+    said = {key for key, value in call.items() if value is not None}
+    given = {key for key in said if "." not in key}
+    ready = [task for task in known.values() if not task.lacking(said)]
     bound = {each for each in given if each not in free}
     fitting = [task for task in ready if bound.issubset(task.takes)]
     if not fitting:

@@ -11,7 +11,14 @@ from yggdrasil.core.serialization.reading import check_keys, check_schema
 from yggdrasil.core.serialization.schema import GRAPH_KEYS, TEMPLATE_KEYS
 from yggdrasil.core.template_sources import find_template, template_names
 
-__all__ = ["lay_over", "read_template", "resolve_name", "template_bases", "template_tasks"]
+__all__ = [
+    "lay_over",
+    "read_template",
+    "resolve_name",
+    "template_bases",
+    "template_extensions",
+    "template_tasks",
+]
 
 _MAKERS = ("type", "use", "graph")
 _SETTINGS = ("role", "group", "order", "auto_connect", "pretrained", "inputs", "dtype")
@@ -101,6 +108,17 @@ def template_bases(name: str) -> tuple[str, ...]:
         found.append(base)
         name = base
     return tuple(found)
+
+
+def template_extensions(name: str) -> tuple[str, ...]:
+    """Gives the templates that extend a template, the nearest first.
+
+    Args:
+        name: Its name; of what is no template there are none.
+    """
+    bases = {each: template_bases(each) for each in template_names()}
+    found = [each for each, under in bases.items() if name in under]
+    return tuple(sorted(found, key=lambda each: (bases[each].index(name), each)))
 
 
 def lay_over(base: Document, over: Document, *, name: str | None = None) -> Document:

@@ -111,8 +111,8 @@ class FolderLibrary:
             )
         if not (root / INDEX).is_file():
             raise ModelError(
-                f"{root} has no {INDEX}, so it is not a pipeline in Diffusers' layout. Give the "
-                "folder that holds unet, vae, scheduler, ..."
+                f"{root} has no {INDEX}, so it is not a pipeline in Diffusers' layout. "
+                f"{_part_in(root)}"
             )
         library = cls(root, variant, snapshot=snapshot)
         library.index()
@@ -347,3 +347,18 @@ class OverlaidLibrary:
     def without(self) -> tuple[str, ...]:
         """Gives the names of the components that the caller left out."""
         return tuple(sorted(name for name, value in self.components.items() if value is None))
+
+
+def _part_in(folder: Path) -> str:
+    """Says what to do with a folder that is no pipeline, by what it holds."""
+    config = folder / "config.json"
+    held = read_json(config).get("_class_name") if config.is_file() else None
+    if (folder.parent / INDEX).is_file():
+        return f"It is a part of one: give {str(folder.parent)!r}."
+    if held is not None:
+        return (
+            f"It holds a {held} by itself, for a node: add_node(..., pretrained={str(folder)!r}); "
+            "or give from_pretrained the pipeline's folder, and the loaded part by its name, such "
+            "as vae=... or controlnet=..."
+        )
+    return "Give the folder that holds unet, vae, scheduler, ..."

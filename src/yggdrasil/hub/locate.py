@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from yggdrasil.core.errors import ModelError, nearest
+from yggdrasil.core.template_sources import template_names
 from yggdrasil.hub.access import HubOptions
 from yggdrasil.hub.addresses import FileAddress, address_of, is_address, read_address
 from yggdrasil.hub.checkpoint import CheckpointLibrary, is_checkpoint, open_checkpoint
@@ -72,6 +73,11 @@ def locate(
         ModelError: There is no such folder or file, the hub does not give it (offline, gated,
             missing), or an argument has no meaning for it.
     """
+    given: object = model  # in a program without types it may be anything
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
+        raise ModelError(
+            f"The model is {model!r}: give a folder, a .safetensors file, a zoo name or a hub id."
+        )
     text = os.fspath(model)
     if is_address(text) or _is_file(text):
         return locate_checkpoint(
@@ -185,9 +191,17 @@ def _folder(text: str, subfolder: str | None) -> Path:
         short = [each.removeprefix("zoo/") for each in zoo]
         raise ModelError(
             f"There is no folder {text!r} and no model of the zoo that is called so. A model of "
-            f"the hub is organisation/name.{nearest(text, [*short, *here], list_others=False)}"
+            f"the hub is organisation/name.{_as_template(text)}"
+            f"{nearest(text, [*short, *here], list_others=False)}"
         )
     return folder / _inside(subfolder)
+
+
+def _as_template(text: str) -> str:
+    """Says what to do with the name of a template, which is none of a model."""
+    if text not in template_names():
+        return ""
+    return f" {text!r} is a template: from_template({text!r}, pretrained=<the model>)."
 
 
 def _open_remote(

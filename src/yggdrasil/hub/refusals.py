@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
 
 from yggdrasil.core.errors import ModelError, nearest
 from yggdrasil.hub.access import HubOptions
+from yggdrasil.hub.registry import MODEL_REGISTRY
 
 __all__ = ["FAILURES", "refused"]
 
@@ -60,7 +61,7 @@ def refused(
         case RepositoryNotFoundError():
             text = (
                 f"{model!r} is no folder here, and {constants.ENDPOINT} has no such model, or it "
-                f"is private. Check the name; for a private one {_LOG_IN}."
+                f"is private. Check the name; for a private one {_LOG_IN}.{_near(model)}"
             )
         case RevisionNotFoundError():
             known = _revisions(model, options)
@@ -110,7 +111,14 @@ def _not_cached(
     return (
         f"{model!r} is no folder here, {why}, and the cache in "
         f"{options.cache_dir or constants.HF_HUB_CACHE} lacks {', '.join(names)} of it{at}. {mend}."
+        f"{_near(model)}"
     )
+
+
+def _near(model: str) -> str:
+    """Says which registered ids are like one, unless it is registered itself."""
+    ids = MODEL_REGISTRY.ids()
+    return "" if model in ids else nearest(model, ids, list_others=False)
 
 
 def _revisions(model: str, options: HubOptions) -> list[str]:

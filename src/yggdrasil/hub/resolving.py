@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
 from yggdrasil.core.errors import ModelError, nearest
 from yggdrasil.hub.addresses import is_address, read_address
 from yggdrasil.hub.checkpoint import CheckpointLibrary
@@ -20,6 +22,7 @@ from yggdrasil.hub.registry import MODEL_REGISTRY
 __all__ = ["Resolution", "resolve"]
 
 _CONFIG = "config.json"
+_NOT_HERE = (LocalEntryNotFoundError, OfflineModeIsEnabled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +80,13 @@ def resolve(model: str, *, online: bool = False) -> Resolution:
     except ModelError as error:
         if entry is not None:
             return _registered(model, entry, exact=name.partition("@")[0] in entry.ids)
+        if online or not isinstance(error.__cause__, _NOT_HERE):
+            raise ModelError(f"The registry has no model {name!r}. {error}") from error
         near = nearest(name, MODEL_REGISTRY.ids(), list_others=False)
-        raise ModelError(f"The registry has no model {name!r}.{near} {error}") from error
+        raise ModelError(
+            f"{name!r} is no folder here, and neither the registry nor the hub's cache on this "
+            f"machine has it.{near} --online (online=True) asks the hub."
+        ) from error
     return _whole(model, library, entry)
 
 

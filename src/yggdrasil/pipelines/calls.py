@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -11,6 +12,7 @@ from yggdrasil.core.declaration import GraphLike
 from yggdrasil.core.errors import InputError, UnknownInputError, YggdrasilError, nearest
 from yggdrasil.core.tasks import Task, choose_task, read_tasks
 from yggdrasil.core.wiring import FromInput, FromPort, Wiring
+from yggdrasil.pipelines.elsewhere import told_elsewhere
 from yggdrasil.pipelines.seeds import make_generators
 from yggdrasil.pipelines.sharing import call_names, share_out
 
@@ -74,7 +76,13 @@ def _bind(
     others = read_tasks(graph.tasks).values()
     # What the graph's owner set goes before what the task would take for granted.
     owned = {port for node in graph.nodes.values() for port in node.inputs}
-    return task.bind(call, others=others, known=names - owned - graph.defaults.keys(), free=free)
+    return task.bind(
+        call,
+        others=others,
+        known=names - owned - graph.defaults.keys(),
+        free=free,
+        elsewhere=functools.partial(told_elsewhere, graph.name, task),
+    )
 
 
 def _bind_stages(

@@ -68,6 +68,12 @@ def fill(graph: ComputeGraph, library: Library | None) -> None:
                 source = _source(slot, node.components.get(name), node.pretrained, around, opened)
                 if source is not None:
                     node.block.load_from(**{name: source})
+                elif node.pretrained is not None and not slot.optional:
+                    raise ModelError(
+                        f"Node {node.name!r} names the model {node.pretrained!r}, which has no "
+                        f"{slot.folder!r}: it is of another family. Give the node a model that "
+                        f"has one, or components={{{name!r}: ...}}."
+                    )
                 elif slot.optional and (around is not None or node.pretrained is not None):
                     node.block.leave_empty(name)
 
@@ -113,8 +119,17 @@ def check_whole(graph: ComputeGraph, library: Library, given: Collection[str]) -
                 raise ModelError(
                     f"{library.describe()} has no {slot.folder!r}, which node {path!r} needs; it "
                     f"has {', '.join(sorted(library.names())) or 'none'}. Give {slot.folder}=..."
-                    f"{way}"
+                    f"{way}{_of_another_kind(graph, library)}"
                 )
+
+
+def _of_another_kind(graph: ComputeGraph, library: Library) -> str:
+    """Says so of a model whose pipeline is none that the graph stands for."""
+    name = library.pipeline_class()
+    own = {settings.get("diffusers") for settings in graph.tasks.values()} - {None}
+    if not own or name in own:
+        return ""
+    return f". It is a {name}, and {graph.name!r} is for others: from_pretrained finds its graph."
 
 
 def load_for(plan: Plan) -> None:

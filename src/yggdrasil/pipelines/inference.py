@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from yggdrasil.core.cache import ValueCache
+from yggdrasil.core.dtypes import DTYPES, dtype_of
 from yggdrasil.core.executor import Observer
 from yggdrasil.core.facts import declined
 from yggdrasil.core.graph import ComputeGraph
@@ -29,6 +30,7 @@ from yggdrasil.pipelines.makers import PipelineMakers
 from yggdrasil.pipelines.metadata import describe_call
 from yggdrasil.pipelines.notices import warn_of_unread
 from yggdrasil.pipelines.opaque import check_company, keep_none, whole_block
+from yggdrasil.pipelines.parts import PipelineParts
 from yggdrasil.pipelines.placement.devices import checked_device
 from yggdrasil.pipelines.placement.inputs import brought
 from yggdrasil.pipelines.placement.memory import PipelineMemory
@@ -49,7 +51,9 @@ _SHOWN = ("images", "frames", "video", "audios", "audio")
 """Outputs that come in the form that ``output_type`` says; the first that a graph has."""
 
 
-class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras, PipelineMemory):
+class InferencePipeline(
+    PipelineParts, PipelineMakers, PipelineViews, PipelineLoras, PipelineMemory
+):
     """Runs a graph to make pictures: one class for one graph or many stages.
 
     Values are kept between calls (a second call with another seed does not encode the prompt
@@ -221,7 +225,7 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras, PipelineMe
     def to(
         self,
         device: torch.device | str | torch.dtype | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> Self:
         """Moves the models; those still to be loaded follow.
 
@@ -229,13 +233,15 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras, PipelineMe
 
         Args:
             device: Such as ``cuda``; a dtype is taken for the second argument, as Diffusers does.
-            dtype: Such as ``torch.bfloat16``.
+            dtype: Such as ``torch.bfloat16``, or its name.
 
         Raises:
-            ConfigError: This machine has no such device, or hooks move the models.
+            ConfigError: This machine has no such device, it is no dtype of weights, or hooks move
+                the models.
         """
-        if isinstance(device, torch.dtype):
+        if isinstance(device, torch.dtype) or device in DTYPES:
             device, dtype = None, device
+        dtype = None if dtype is None else dtype_of(dtype, "dtype")
         where = checked_device(device) if device is not None else None
         self._refuse_hooked(where, dtype)
         self._placement = (where or self._placement[0], dtype or self._placement[1])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from yggdrasil.core.errors import GraphError, InputError, nearest
+from yggdrasil.core.errors import GraphError, InputError, YggdrasilError, nearest
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.patches import adapters_of
 from yggdrasil.core.runtime import Runtime
@@ -19,7 +20,7 @@ _TYPE = "adapter/lora"
 Names = str | Sequence[str]
 
 
-class PipelineLoras:
+class PipelineLoras(ABC):
     """What Diffusers' users look for; ``graph.add_node("style", type="adapter/lora")`` is the same.
 
     Stages have LoRAs of their own, in their graphs; these methods see those of the whole.
@@ -27,6 +28,10 @@ class PipelineLoras:
 
     graph: ComputeGraph
     _runtime: Runtime
+
+    @abstractmethod
+    def _fill(self) -> None:
+        """Gives nodes their components and their place."""
 
     def load_lora_weights(
         self,
@@ -46,6 +51,7 @@ class PipelineLoras:
 
         Raises:
             GraphError: The name is taken.
+            ModelError: The file is missing, damaged, no LoRA, or one for another model.
         """
         path = Path(weights) if weight_name is None else Path(weights) / weight_name
         number = 0
@@ -56,6 +62,14 @@ class PipelineLoras:
         self.graph.add_node(
             adapter_name, _TYPE, order=max(orders, default=-1) + 1, weights=str(path), scale=scale
         )
+        try:
+            self._fill()
+            for patch in adapters_of(self._runtime.wiring()):
+                if patch.node == adapter_name:
+                    patch.adapter.check(patch.among)
+        except YggdrasilError:
+            self.graph.remove_node(adapter_name)
+            raise
 
     def set_adapters(
         self,

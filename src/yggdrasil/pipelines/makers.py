@@ -24,6 +24,7 @@ from yggdrasil.hub.several import split_components
 from yggdrasil.hub.zoo import fallback
 from yggdrasil.pipelines.combining import Stages, combine
 from yggdrasil.pipelines.components import check_files, check_whole
+from yggdrasil.pipelines.extending import with_place_for
 from yggdrasil.pipelines.models import (
     graph_of,
     own_task,
@@ -71,7 +72,7 @@ class PipelineMakers(ABC):
     def to(
         self,
         device: torch.device | str | torch.dtype | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> Self:
         """Moves the models."""
 
@@ -144,7 +145,8 @@ class PipelineMakers(ABC):
                 its family has a template; without a template it is always run so.
             **options: As for the constructor; ``subfolder``, ``token``, ``cache_dir`` and
                 ``local_files_only`` as for ``hub.locate``; and components by name in the place of
-                the model's, such as ``vae=...`` or ``safety_checker=None``.
+                the model's, such as ``vae=...`` or ``safety_checker=None``, or beside them:
+                ``controlnet=...``, one or a list, where a template of the family holds such.
 
         Raises:
             ModelError: The model is not there, damaged, or no pipeline that could be run.
@@ -233,6 +235,7 @@ class PipelineMakers(ABC):
         *,
         whole: bool = True,
     ) -> Self:
+        graph = with_place_for(graph, model, given.components)
         library = overlay(model, graph, given)
         if solver is not None:
             use_solver(graph, solver)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from yggdrasil.core.adapters import AbstractAdapter
-from yggdrasil.core.errors import InputError, ModelError
+from yggdrasil.core.errors import InputError, ModelError, RegistryError, nearest
 from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.registry import block_listings
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.families import is_known, template_of
 from yggdrasil.hub.library import Library
@@ -15,6 +16,9 @@ from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.opaque import opaque_graph
 
 __all__ = ["graph_of", "own_task", "use_own_solver", "use_settings", "use_several", "use_solver"]
+
+
+_SOLVERS = "solver/"
 
 
 def graph_of(library: Library, *, opaque: bool = False) -> ComputeGraph:
@@ -73,8 +77,16 @@ def use_solver(graph: ComputeGraph, solver: str) -> None:
             f"solver={solver!r} is for a graph with one solver; this one has {len(nodes)}. Use "
             "graph.replace_node(name, type)."
         )
-    if graph.block(nodes[0]).type_name != solver:
+    if graph.block(nodes[0]).type_name == solver:
+        return
+    try:
         graph.replace_node(nodes[0], solver)
+    except RegistryError as error:
+        if solver.startswith(_SOLVERS):
+            raise
+        known = [name for name in block_listings() if name.startswith(_SOLVERS)]
+        near = nearest(f"{_SOLVERS}{solver}", known)
+        raise RegistryError(f"There is no solver {solver!r}.{near}") from error
 
 
 def use_own_solver(graph: ComputeGraph, library: Library) -> None:

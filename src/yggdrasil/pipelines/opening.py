@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+from torch import nn
 
 from yggdrasil.core.dtypes import dtype_of
 from yggdrasil.core.errors import ConfigError, nearest
@@ -12,12 +15,26 @@ from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.hub.library import Library, OverlaidLibrary
 from yggdrasil.hub.several import split_components
 from yggdrasil.pipelines.components import blocks_of
+from yggdrasil.pipelines.opaque import whole_block
 from yggdrasil.pipelines.placement.placing import DtypeArgument
 
 __all__ = ["Options", "one_dtype", "overlay", "refuse_code_options", "sort_options"]
 
 _CODE = ("custom_pipeline", "custom_revision", "trust_remote_code")
 _WHERE = ("revision", "variant", "subfolder", "token", "cache_dir", "local_files_only")
+
+
+_ALWAYS: Mapping[str, tuple[Any, ...]] = {
+    "use_safetensors": (True, None),
+    "low_cpu_mem_usage": (True, None),
+}
+"""Options of Diffusers, and the values that ask for what is always done here."""
+_ADVICE: Mapping[str, str] = {
+    "use_safetensors": "Weights are read from safetensors only.",
+    "low_cpu_mem_usage": "Weights always load so.",
+    "device_map": "Move the pipeline with pipe.to(device), or pipe.enable_model_cpu_offload().",
+    "quantization_config": "Load the component with it, and hand it in: transformer=...",
+}
 
 
 class Options(NamedTuple):
@@ -43,9 +60,12 @@ def sort_options(options: Mapping[str, Any], constructor: Callable[..., None]) -
         options: As given.
         constructor: The pipeline's.
     """
-    own = [name for name in inspect.signature(constructor).parameters if name != "self"]
+    taken = inspect.signature(constructor).parameters
+    own = [name for name in taken if name not in ("self", "graph", "library")]
     given = Options({}, {}, {}, (*own, *_WHERE))
     for name, value in options.items():
+        if name in _ALWAYS and value in _ALWAYS[name]:
+            continue
         if name in own:
             given.pipeline[name] = value
         elif name in _WHERE:
@@ -95,6 +115,37 @@ def one_dtype(dtype: object, options: dict[str, Any]) -> DtypeArgument:
     return older if dtype is None else dtype  # type: ignore[return-value] # looked at above
 
 
+def check_component(name: str, value: object, cls: type) -> None:
+    """Refuses a component that a block cannot work with, before anything is loaded.
+
+    Args:
+        name: Of the component.
+        value: As the caller gave it; None is none.
+        cls: That its slot holds.
+
+    Raises:
+        ConfigError: It is no object of such a kind.
+    """
+    if value is None:
+        return
+    if isinstance(value, str | os.PathLike):
+        advice = (
+            "solver=... takes a name, such as solver/euler"
+            if name == "scheduler"
+            else f"{cls.__name__}.from_pretrained({os.fspath(value)!r}) loads one"
+        )
+        raise ConfigError(f"{name} is the text {os.fspath(value)!r}: give the object. {advice}.")
+    if not issubclass(cls, nn.Module):
+        return
+    module = getattr(value, "_orig_mod", value)  # what torch.compile gives holds it
+    of_diffusers = hasattr(module, "load_config") and hasattr(cls, "load_config")
+    if not isinstance(module, cls if of_diffusers else nn.Module):
+        raise ConfigError(
+            f"{name} is a {type(module).__name__}, and the graph has a block for {cls.__name__} "
+            "there: give one, or put in a block for the other with graph.replace_node."
+        )
+
+
 def overlay(library: Library, graph: ComputeGraph, given: Options) -> Library:
     """Puts components of the caller in the place of a model's.
 
@@ -111,10 +162,17 @@ def overlay(library: Library, graph: ComputeGraph, given: Options) -> Library:
     names = slots | library.names()
     for name in given.components:
         if name not in names:
+            advice = f" {_ADVICE[name]}" if name in _ADVICE else ""
             raise ConfigError(
                 f"{name!r} is neither an option nor a component of this model."
-                f"{nearest(name, [*names, *given.known], limit=12)}"
+                f"{advice or nearest(name, [*names, *given.known], limit=12)}"
             )
     if not given.components:
         return library
-    return OverlaidLibrary(library, split_components(given.components))
+    components = split_components(given.components)
+    if whole_block(graph) is None:
+        for _, block in blocks_of(graph):
+            for slot in block.slots().values():
+                if slot.folder in components:
+                    check_component(slot.folder, components[slot.folder], slot.cls)
+    return OverlaidLibrary(library, components)

@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.errors import InputError, MissingInputError
 from yggdrasil.core.flatten import FlatNode
 from yggdrasil.core.wiring import FromInput, Vertex, Wiring
 
-__all__ = ["call_names", "share_out"]
+__all__ = ["brought", "call_names", "share_out"]
 
 _PICTURES = "pictures"
 
@@ -72,9 +73,17 @@ def _nodes(wiring: Wiring) -> dict[str, list[FlatNode]]:
     return found
 
 
+def brought(block: AbstractBaseBlock) -> Mapping[str, bool]:
+    """Gives the arguments that a block brings to a call, and whether each must be given.
+
+    Args:
+        block: Those of its base classes count too.
+    """
+    return _brought_by(type(block))
+
+
 def _brought(node: FlatNode) -> Mapping[str, bool]:
-    """Gives the arguments that a node brings, those of its block's base classes first."""
-    return _brought_by(type(node.block))
+    return brought(node.block)
 
 
 @functools.cache

@@ -20,8 +20,9 @@ from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import locate
 from yggdrasil.pipelines.components import blocks_of, check_files, check_whole, fill
 from yggdrasil.pipelines.configs import TrainingConfig, make_graph, read_config
+from yggdrasil.pipelines.extending import with_place_for
 from yggdrasil.pipelines.inference import InferencePipeline
-from yggdrasil.pipelines.models import graph_of, use_own_solver
+from yggdrasil.pipelines.models import graph_of, use_own_solver, use_several
 from yggdrasil.pipelines.opaque import opaque_nodes
 from yggdrasil.pipelines.opening import Options, overlay, sort_options
 from yggdrasil.training.batches import Samples, collate
@@ -166,9 +167,12 @@ class TrainingPipeline:
         given: Options,
     ) -> Self:
         if library is not None:
+            graph = with_place_for(graph, library, given.components)
             library = overlay(library, graph, given)
             if library.graph_file is None or "scheduler" in given.components:
                 use_own_solver(graph, library)
+            if library.graph_file is None:
+                use_several(graph, library)
         elif given.components:
             raise ConfigError(f"Without pretrained=..., {min(given.components)!r} is unknown.")
         _add_role(graph, "timesteps", timesteps, "timesteps/uniform")

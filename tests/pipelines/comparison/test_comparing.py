@@ -46,10 +46,10 @@ def apart(monkeypatch):
     outcome = ours.outcome
 
     def spoilt(pipe, job):
-        latents, pictures = outcome(pipe, job)
-        latents[0, 0, 0, 0] += 0.25
-        pictures[0, 3, 4, 1] += 0.125
-        return latents, pictures
+        outputs = outcome(pipe, job)
+        outputs["latents"][0, 0, 0, 0] += 0.25
+        outputs["pictures"][0, 3, 4, 1] += 0.125
+        return outputs
 
     monkeypatch.setattr(ours, "outcome", spoilt)
 
@@ -59,7 +59,7 @@ def test_the_two_give_the_same_bits(request_for, separate):
     found = compare(request_for(negative="ugly", seed=3), separate=separate, **QUICK)
     assert found.passed
     assert found.shared is not separate
-    assert found.likeness.latents.largest == found.likeness.pictures.largest == 0.0
+    assert found.likeness.largest == 0.0
     assert found.ours.shape == (64, 64, 3)
     assert np.array_equal(found.ours, found.theirs)
     assert found.wall.ratio.count == 1
@@ -79,7 +79,7 @@ def test_pictures_masks_and_solvers_go_to_both(request_for, tmp_path, kind, call
     call = {k: str(tmp_path / v) if k in ("image", "mask") else v for k, v in call.items()}
     found = compare(request_for(kind, **call), **QUICK)
     assert found.job.task == task
-    assert found.likeness.latents.largest == found.likeness.pictures.largest == 0.0
+    assert found.likeness.largest == 0.0
 
 
 @pytest.fixture
@@ -134,9 +134,9 @@ def test_a_family_without_a_template_is_named(request_for, tiny_folder, tmp_path
 def test_a_difference_is_found_and_let_pass_up_to_the_tolerance(request_for, apart):
     found = compare(request_for(), **QUICK)
     assert not found.passed
-    assert found.likeness.latents.largest == pytest.approx(0.25)
-    assert found.likeness.pictures.largest == pytest.approx(0.125)
-    assert 0 < found.likeness.pictures.mean < 1e-4
+    assert found.likeness.parts["latents"].largest == pytest.approx(0.25)
+    assert found.likeness.parts["pictures"].largest == pytest.approx(0.125)
+    assert 0 < found.likeness.parts["pictures"].mean < 1e-4
     assert found.likeness.psnr < 70
     assert found.likeness.ssim < 1
     assert compare(request_for(), tolerance=0.26, **QUICK).passed
@@ -144,9 +144,9 @@ def test_a_difference_is_found_and_let_pass_up_to_the_tolerance(request_for, apa
 
 def test_pictures_that_are_no_numbers_are_not_the_same(request_for):
     found = compare(request_for(), **QUICK)
-    broken = replace(found.likeness, pictures=Difference(largest=math.nan, mean=math.nan))
-    same = Difference(largest=0.0, mean=0.0)
-    found = replace(found, likeness=replace(broken, latents=same))
+    nothing, same = Difference(largest=math.nan, mean=math.nan), Difference(largest=0.0, mean=0.0)
+    parts = {"latents": same, "pictures": nothing}
+    found = replace(found, likeness=replace(found.likeness, parts=parts))
     assert not found.passed
     assert found.verdict() == ("Not the same.", "The largest difference is nan; 0 is let pass.")
 

@@ -37,6 +37,10 @@ def test_ssim_of_a_picture_with_itself_is_one(picture):
     assert ssim(picture, picture) == pytest.approx(1.0, abs=1e-12)
 
 
+def test_a_picture_without_a_whole_window_has_no_ssim(picture):
+    assert ssim(picture[:10], picture[:10]) is None
+
+
 def test_ssim_falls_with_noise_and_more_with_lost_structure(picture):
     noisy = picture + np.random.default_rng(0).normal(0, 0.02, picture.shape)
     flat = np.full_like(picture, picture.mean())
@@ -71,6 +75,6 @@ def test_ssim_is_what_the_paper_says_pixel_by_pixel(picture):
 )
 def test_what_is_nearly_one_is_not_said_to_be_one(value, text):
     none = Difference(largest=0.0, mean=0.0)
-    likeness = Likeness(latents=none, pictures=none, psnr=math.inf, ssim=value)
+    likeness = Likeness(parts={"pictures": none}, psnr=math.inf, ssim=value)
     assert likeness.as_text()["SSIM"] == text
     assert likeness.as_text()["PSNR"] == "infinite"

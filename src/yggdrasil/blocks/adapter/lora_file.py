@@ -56,6 +56,8 @@ _UNSUPPORTED = (
 """Networks that are kept in files like a LoRA's and are none that Diffusers loads."""
 
 _FAMILIES = (
+    ("FLUX.2", re.compile(r"to_qkv_mlp_proj|(double|single)_stream_modulation"), None),
+    ("Wan", re.compile(r"diffusion_model\.blocks\.\d+\.(self|cross)_attn\."), None),
     ("FLUX", re.compile(r"single_transformer_blocks|single_blocks|double_blocks"), None),
     ("SD3", re.compile(r"joint_blocks|transformer_blocks\.\d+\.attn\.add_[qkv]_proj"), None),
     ("SDXL", re.compile(r"lora_te2_|text_encoder_2\.|add_embedding|label_emb"), None),
@@ -104,7 +106,8 @@ def find_file(weights: str) -> Path:
     if not path.is_file():
         raise ModelError(
             f"There is no LoRA {weights!r}: neither a file nor a folder is there. Give the path of "
-            "a .safetensors file, or of a folder that holds one."
+            "a .safetensors file, or of a folder that holds one; one of the hub is downloaded "
+            "first, as by `hf download`."
         )
     if path.suffix != _SUFFIX:
         pickled = path.suffix in _PICKLED

@@ -80,7 +80,8 @@ def read_parts(path: Path, among: Sequence[AbstractBaseBlock]) -> dict[str, Lora
         raise ModelError(
             f"{path} changes nothing here: its names are {shown(shapes)}"
             f"{f', which look like those of a LoRA for {like}' if like else ''}, and read for "
-            f"{family.backbone} are those of {', '.join(family.components)}."
+            f"{family.backbone} are those of {', '.join(family.components)}. Use a LoRA made for "
+            "this model, in a layout that Diffusers reads for it."
         )
     return {
         name: LoraPart(name, each, alphas, metadata, str(path), like, family)

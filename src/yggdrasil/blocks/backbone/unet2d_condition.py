@@ -11,6 +11,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from yggdrasil.blocks.configuration import with_defaults
+from yggdrasil.blocks.text_widths import check_states
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.registry import register_block
@@ -90,6 +91,27 @@ class UNet2DConditionBackbone(AbstractBackbone):
             named = _arguments(conditioning, residuals, model_arguments)
         prediction: Tensor = unet(sample, timestep, return_dict=False, **named)[0]
         return prediction
+
+    def check_conditioning(self, conditioning: ConditioningValue) -> None:
+        """Refuses states of a text encoder of another family, and a lack of sizes.
+
+        Args:
+            conditioning: Of a branch.
+
+        Raises:
+            InputError: The widths differ, or the UNet reads sizes that nothing gives.
+        """
+        config, tensors = self.unet.config, conditioning.tensors
+        wanted = _text_width(config.cross_attention_dim)
+        states = tensors.get("encoder_hidden_states")
+        if states is not None and wanted is not None and config.get("encoder_hid_dim") is None:
+            check_states("UNet", wanted, states.shape[-1])
+        if config.get("addition_embed_type") == "text_time" and "text_embeds" not in tensors:
+            raise InputError(
+                "The UNet reads pooled text states and sizes beside the text, as those of Stable "
+                "Diffusion XL do, and nothing in this graph gives them: take a graph of its "
+                "family, as from_template('sdxl') makes it."
+            )
 
     def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
         """Says that further channels are not read by a UNet that reads latents alone.

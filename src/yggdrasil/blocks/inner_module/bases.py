@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from yggdrasil.blocks.text_widths import BASES
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.values import BackboneSpecValue
 
 __all__ = ["check_text_width", "check_widths"]
-
-_BASES: Mapping[int, str] = {
-    768: "Stable Diffusion 1.x",
-    1024: "Stable Diffusion 2.x",
-    1280: "the refiner of Stable Diffusion XL",
-    2048: "Stable Diffusion XL",
-    4096: "Stable Diffusion 3 or FLUX.1",
-}
-"""Families by the width of the text states that their models read; from their configurations."""
 
 
 def check_text_width(module: str, own: int | None, backbone: BackboneSpecValue) -> None:
@@ -61,9 +51,9 @@ def check_widths(module: str, own: tuple[int, ...], backbone: BackboneSpecValue)
 def _told(own: int, wanted: int) -> str:
     """Says which bases the widths look like, where they are known."""
     looks = [
-        f"the {what} looks like one for {_BASES[width]}"
+        f"the {what} looks like one for {BASES[width]}"
         for what, width in (("module", own), ("backbone", wanted))
-        if width in _BASES
+        if width in BASES
     ]
     return f" ({', '.join(looks)})" if looks else ""
 

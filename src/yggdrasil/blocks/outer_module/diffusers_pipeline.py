@@ -33,6 +33,10 @@ __all__ = ["DiffusersPipeline", "HandedPipeline"]
 class Nothing:
     """The value None, given on purpose where the default is another."""
 
+    def __repr__(self) -> str:
+        """Says what the pipeline is given."""
+        return "None"
+
 
 @register_block("outer_module/diffusers_pipeline")
 class DiffusersPipeline(AbstractOuterModule):

@@ -159,6 +159,11 @@ class VaeImage(AbstractProcessor):
             )
         if op == "postprocess" and "output_type" in known:
             check_choice("output_type", known["output_type"], _OUTPUT_TYPES)
+        if isinstance(known.get("pictures"), str | int | float):
+            raise InputError(
+                f"image is {known['pictures']!r}, which is no picture: give a PIL picture, as "
+                "PIL.Image.open(path) opens it, an array or a tensor."
+            )
         codec = known.get("codec")
         for name in ("height", "width"):
             if known.get(name) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -231,6 +232,11 @@ class Schedule:
         if self.timesteps is not None:
             scheduler.set_timesteps(timesteps=list(self.timesteps), device=device, **further)
         elif sigmas is not None:
+            if "sigmas" not in inspect.signature(scheduler.set_timesteps).parameters:
+                raise InputError(
+                    f"{type(scheduler).__name__} takes no noise levels, and this model's fall "
+                    "evenly: take a solver that does, such as solver/flow_euler."
+                )
             # An array, since some schedulers calculate with it as it is.
             scheduler.set_timesteps(sigmas=np.asarray(sigmas), device=device, **further)
         elif self.num_inference_steps is not None:

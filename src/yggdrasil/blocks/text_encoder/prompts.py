@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from yggdrasil.blocks.clip_tokens import as_texts
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import Prompts
 
-__all__ = ["negative_texts", "own_texts"]
+__all__ = ["check_prompts", "negative_texts", "own_texts"]
+
+
+def check_prompts(known: Mapping[str, Any], number: int) -> None:
+    """Refuses prompts that are none, by the names that a call has for them.
+
+    Args:
+        known: Values of an encoder's inputs that are known.
+        number: Which of the model's encoders it is.
+
+    Raises:
+        InputError: One is neither a text nor a list of texts.
+    """
+    suffix = "" if number == 1 else f"_{number}"
+    for name in ("prompt", "negative_prompt"):
+        for port, said in ((name, name), (f"own_{name}", f"{name}{suffix}")):
+            if known.get(port) is not None:
+                as_texts(said, known[port])
 
 
 def own_texts(name: str, prompt: Prompts, own: Prompts | None) -> list[str]:

@@ -9,9 +9,9 @@ from transformers import T5EncoderModel, T5TokenizerFast
 
 from yggdrasil.blocks.batching import repeat_each
 from yggdrasil.blocks.checks import check_count
-from yggdrasil.blocks.clip_tokens import as_texts, tokenize
+from yggdrasil.blocks.clip_tokens import tokenize
 from yggdrasil.blocks.computing_device import computing_device
-from yggdrasil.blocks.text_encoder.prompts import negative_texts, own_texts
+from yggdrasil.blocks.text_encoder.prompts import check_prompts, negative_texts, own_texts
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import Prompts
@@ -23,7 +23,6 @@ from yggdrasil.core.values import Conditioning, TextStates, TextStatesValue
 __all__ = ["T5TextEncoder"]
 
 _TOKENS = 512
-_PROMPTS = ("prompt", "own_prompt", "negative_prompt", "own_negative_prompt")
 
 
 @register_block("text_encoder/t5")
@@ -130,9 +129,7 @@ class T5TextEncoder(AbstractTextEncoder):
                 f"max_sequence_length is {tokens}, but text encoder {self.encoder!r} gives at most "
                 f"{self.most_tokens} tokens: give max_sequence_length={self.most_tokens} or less."
             )
-        for name in _PROMPTS:
-            if known.get(name) is not None:
-                as_texts(name, known[name])
+        check_prompts(known, self.config["number"])
 
     def _states(self, texts: list[str], tokens: int, copies: int) -> TextStatesValue:
         """Runs the encoder on texts cut or padded to a number of tokens."""

@@ -7,9 +7,7 @@ import importlib.metadata
 import platform
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import yggdrasil
 from yggdrasil.core.errors import ExecutionError, InputError
@@ -17,6 +15,7 @@ from yggdrasil.hub.loading import settle
 from yggdrasil.pipelines.comparison import ours, theirs
 from yggdrasil.pipelines.comparison.figures import Difference, Likeness, psnr, ssim
 from yggdrasil.pipelines.comparison.job import Job
+from yggdrasil.pipelines.comparison.outputs import LATENTS, PICTURES, Outputs, first_picture
 from yggdrasil.pipelines.comparison.peak import peak_of
 from yggdrasil.pipelines.comparison.request import Request
 from yggdrasil.pipelines.comparison.result import Comparison, Memory
@@ -34,7 +33,7 @@ def compare(
     tolerance: float = 0.0,
     tell: Callable[[str], None] | None = None,
 ) -> Comparison:
-    """Makes a picture with YggDrasil and with Diffusers, and compares pictures and cost.
+    """Makes a call with YggDrasil and with Diffusers, and compares what they give and cost.
 
     Args:
         request: The model and the call.
@@ -61,19 +60,20 @@ def compare(
     for module in modules.values():
         settle(module)  # where YggDrasil puts its own, else equal weights give other last bits
     our_pipe = ours.open_ours(job, None if separate else modules)
-    tell("YggDrasil's picture")
-    # First, since it says best what is wrong with a call.
-    our_latents, our_pictures = ours.outcome(our_pipe, job)
-    tell("Diffusers' picture")
-    their_latents, their_pictures = theirs.outcome(their_pipe, job)
-    likeness = _likeness((our_latents, our_pictures), (their_latents, their_pictures))
-    tell(f"timing {pairs} pairs")
-    wall, processor = time_in_turn(
-        functools.partial(ours.call, our_pipe, job),
-        functools.partial(theirs.call, their_pipe, job),
-        pairs,
-        device=request.device,
-    )
+    with torch.random.fork_rng():  # which both sides seed, since some draws are from there
+        # First, since it says best what is wrong with a call.
+        tell("YggDrasil's result")
+        our_outputs = ours.outcome(our_pipe, job)
+        tell("Diffusers' result")
+        their_outputs = theirs.outcome(their_pipe, job)
+        likeness = _likeness(our_outputs, their_outputs)
+        tell(f"timing {pairs} pairs")
+        wall, processor = time_in_turn(
+            functools.partial(ours.call, our_pipe, job),
+            functools.partial(theirs.call, their_pipe, job),
+            pairs,
+            device=request.device,
+        )
     return Comparison(
         job=job,
         shared=not separate,
@@ -83,27 +83,37 @@ def compare(
         processor=processor,
         memory=_memory(job, tell) if memory else None,
         versions=_versions(request.device),
-        ours=our_pictures[0],
-        theirs=their_pictures[0],
+        ours=first_picture(our_outputs),
+        theirs=first_picture(their_outputs),
     )
 
 
-Outcome = tuple[NDArray[np.floating], NDArray[np.floating]]
+def _likeness(mine: Outputs, other: Outputs) -> Likeness:
+    """Compares what both sides give under the same names.
 
-
-def _likeness(mine: Outcome, other: Outcome) -> Likeness:
-    for one, two in zip(mine, other, strict=True):
-        if one.shape != two.shape:
+    Raises:
+        ExecutionError: YggDrasil does not give what Diffusers gives, or in another shape.
+    """
+    names = [name for name in other if name in mine]
+    lacking = [name for name in other if name not in mine and name != LATENTS]
+    if lacking or not names:
+        raise ExecutionError(
+            f"Diffusers gave {', '.join(other) or 'nothing that is numbers'} and YggDrasil "
+            f"{', '.join(mine) or 'nothing'}, so {', '.join(lacking) or 'nothing'} cannot be "
+            "compared."
+        )
+    for name in names:
+        if mine[name].shape != other[name].shape:
             raise ExecutionError(
-                f"YggDrasil gave an array of the shape {list(one.shape)} and Diffusers one of "
-                f"{list(two.shape)}, which cannot be compared."
+                f"YggDrasil gave {name} of the shape {list(mine[name].shape)} and Diffusers of "
+                f"{list(other[name].shape)}, which cannot be compared."
             )
-    latents, pictures = (Difference.of(a, b) for a, b in zip(mine, other, strict=True))
+    pictures = PICTURES in names
+    one, two = first_picture(mine), first_picture(other)
     return Likeness(
-        latents=latents,
-        pictures=pictures,
-        psnr=psnr(mine[1], other[1]),
-        ssim=ssim(mine[1][0], other[1][0]),
+        parts={name: Difference.of(mine[name], other[name]) for name in names},
+        psnr=psnr(mine[PICTURES], other[PICTURES]) if pictures else None,
+        ssim=None if not pictures or one is None or two is None else ssim(one, two),
     )
 
 

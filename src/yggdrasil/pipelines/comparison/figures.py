@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-__all__ = ["Difference", "Likeness", "psnr", "ssim"]
+__all__ = ["Difference", "Likeness", "psnr", "said", "ssim"]
 
 Floats = NDArray[np.float64]
 
@@ -48,27 +49,41 @@ class Likeness:
     """How alike two results are.
 
     Attributes:
-        latents: Of the latents.
-        pictures: Of the pictures, whose values are 0 to 1.
-        psnr: Of the pictures, in decibels; infinite where they are equal.
-        ssim: Of the pictures; 1 where they are equal.
+        parts: Of each output by its name, such as ``latents`` and ``pictures``, whose values are 0
+            to 1.
+        psnr: Of the pictures, in decibels; infinite where they are equal, None without any.
+        ssim: Of the first picture; 1 where both are equal, None without one or for a tiny one.
     """
 
-    latents: Difference
-    pictures: Difference
-    psnr: float
-    ssim: float
+    parts: Mapping[str, Difference]
+    psnr: float | None
+    ssim: float | None
+
+    @property
+    def largest(self) -> float:
+        """The largest absolute difference of all; NaN where any output holds one."""
+        return float(np.max([each.largest for each in self.parts.values()]))
+
+    def within(self, tolerance: float) -> bool:
+        """Says whether no output differs by more; NaN is never within."""
+        return all(each.within(tolerance) for each in self.parts.values())
 
     def as_text(self) -> dict[str, str]:
         """Gives each figure as text, by what it is called."""
-        return {
-            "latents, largest": f"{self.latents.largest:.3g}",
-            "latents, mean": f"{self.latents.mean:.3g}",
-            "pictures, largest": f"{self.pictures.largest:.3g}",
-            "pictures, mean": f"{self.pictures.mean:.3g}",
-            "PSNR": "infinite" if math.isinf(self.psnr) else f"{self.psnr:.2f} dB",
-            "SSIM": _ssim_text(self.ssim),
-        }
+        told: dict[str, str] = {}
+        for name, each in self.parts.items():
+            told[f"{said(name)}, largest"] = f"{each.largest:.3g}"
+            told[f"{said(name)}, mean"] = f"{each.mean:.3g}"
+        if self.psnr is not None:
+            told["PSNR"] = "infinite" if math.isinf(self.psnr) else f"{self.psnr:.2f} dB"
+        if self.ssim is not None:
+            told["SSIM"] = _ssim_text(self.ssim)
+        return told
+
+
+def said(name: str) -> str:
+    """Gives the name of an output as people say it."""
+    return name.replace("_", " ")
 
 
 def psnr(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
@@ -82,12 +97,15 @@ def psnr(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
     return math.inf if error == 0.0 else -10.0 * math.log10(error)
 
 
-def ssim(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+def ssim(one: NDArray[np.floating], other: NDArray[np.floating]) -> float | None:
     """Gives the mean structural similarity of two pictures, channel by channel.
 
     Args:
-        one: ``h w c`` in [0, 1], at least 11 pixels high and wide.
+        one: ``h w c`` in [0, 1].
         other: The same shape.
+
+    Returns:
+        None for pictures less than 11 pixels high or wide, which hold no whole window.
 
     Source:
         Wang et al. 2004, "Image quality assessment: from error visibility to structural
@@ -96,6 +114,8 @@ def ssim(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
         use_sample_covariance=False, data_range=1``; it is not among the requirements for twenty
         lines.
     """
+    if min(one.shape[:2]) <= 2 * _RADIUS:
+        return None
     x, y = one.astype(np.float64), other.astype(np.float64)
     mean_x, mean_y = _windowed(x), _windowed(y)
     variance_x = _windowed(x * x) - mean_x**2

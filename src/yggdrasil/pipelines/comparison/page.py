@@ -24,6 +24,7 @@ __all__ = ["write_page"]
 # Below this width a picture's pixels are shown as squares, not smoothed away.
 _SMALL = 256
 _MEBIBYTE = 2**20
+_ASKED = ("model", "seed", "solver", "dtype", "device")
 
 
 def write_page(comparison: Comparison, path: Path) -> None:
@@ -42,13 +43,14 @@ def _page(comparison: Comparison) -> str:
     request, job = comparison.job.request, comparison.job
     verdict, reason = comparison.verdict()
     shared = "the same modules" if comparison.shared else "modules of their own"
-    small = comparison.ours.shape[1] <= _SMALL
+    count = comparison.wall.ratio.count
+    small = comparison.ours is not None and comparison.ours.shape[1] <= _SMALL
     # What stands in the page was text of somebody's: each piece is escaped where it is put in.
     return Template(page.read_text(encoding="utf-8")).substitute(
         title=escape(f"YggDrasil beside Diffusers: {request.model}"),
         model=escape(request.model),
         task=escape(job.task),
-        prompt=escape(request.prompt),
+        prompt=_prompt(comparison),
         outcome="passed" if comparison.passed else "failed",
         verdict=escape(verdict),
         reason=escape(reason),
@@ -59,13 +61,20 @@ def _page(comparison: Comparison) -> str:
         call=_table(_call(comparison)),
         versions=_table(comparison.versions),
         footer=escape(
-            f"Both ran on {shared}; times are of {comparison.wall.ratio.count} calls each, taken "
-            "in turn, with nothing kept between them."
+            f"Both ran on {shared}; times are of {count} {'call' if count == 1 else 'calls'} each, "
+            "taken in turn, with nothing kept between them."
         ),
     )
 
 
+def _prompt(comparison: Comparison) -> str:
+    prompt = comparison.job.call.get("prompt")
+    return "" if prompt is None else f": <q>{escape(str(prompt))}</q>"
+
+
 def _pictures(comparison: Comparison) -> str:
+    if comparison.ours is None or comparison.theirs is None:
+        return ""
     apart, factor = amplified(comparison.ours, comparison.theirs)
     is_none = factor == 1.0 and not apart.any()
     shown = (
@@ -73,7 +82,8 @@ def _pictures(comparison: Comparison) -> str:
         (f"Diffusers {comparison.versions['diffusers']}", comparison.theirs, ""),
         ("Difference", apart, "none" if is_none else f"amplified × {factor:,.0f}"),
     )
-    return "".join(_figure(name, values, note) for name, values, note in shown)
+    figures = "".join(_figure(name, values, note) for name, values, note in shown)
+    return f'<h2>Pictures</h2>\n<div class="row">{figures}</div>\n'
 
 
 def _figure(name: str, values: NDArray[np.floating], note: str) -> str:
@@ -126,9 +136,15 @@ def _cost(name: str, ratio: str, bars: tuple[tuple[float, str], ...]) -> str:
 
 
 def _call(comparison: Comparison) -> dict[str, Any]:
-    request = asdict(comparison.job.request)
-    shown = {name: value for name, value in request.items() if value not in (None, "")}
-    return {**shown, "pipeline": comparison.job.pipeline}
+    job = comparison.job
+    asked = asdict(job.request)
+    shown = {name: asked[name] for name in _ASKED if asked[name] not in (None, "")}
+    drawn = dict.fromkeys(job.drawn, "drawn for this comparison")
+    call = {
+        name: value["file"] if isinstance(value, Mapping) and "file" in value else value
+        for name, value in job.call.items()
+    }
+    return {**shown, **call, **drawn, "pipeline": job.pipeline}
 
 
 def _table(rows: Mapping[str, Any]) -> str:

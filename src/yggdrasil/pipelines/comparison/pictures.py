@@ -45,8 +45,10 @@ def write_pictures(comparison: Comparison, folder: Path) -> list[Path]:
         folder: Made if it does not exist.
 
     Returns:
-        The files.
+        The files; none where there are no pictures, as of embeddings or sounds.
     """
+    if comparison.ours is None or comparison.theirs is None:
+        return []
     folder.mkdir(parents=True, exist_ok=True)
     difference, _ = amplified(comparison.ours, comparison.theirs)
     pictures = {

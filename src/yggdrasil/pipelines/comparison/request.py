@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
 
 from yggdrasil.core.errors import InputError
 
@@ -18,27 +16,33 @@ __all__ = ["Request"]
 class Request:
     """A model and one call of it; text and numbers alone, so that other processes can be told.
 
+    What is None is what the model's pipeline has for itself, and what it does not take is left out.
+
     Attributes:
         model: Zoo name, folder or hub id.
         prompt: What to show.
         negative: What not to show.
-        steps: Denoising steps.
-        guidance_scale: As in a call; the pipelines' own if None.
+        steps: Denoising steps; 20 if None, or as many as the pipeline takes by itself if those are
+            fewer.
+        guidance_scale: As in a call.
         seed: Of the noise.
         image: Path of a picture to start from.
         mask: Path of a picture that is white where to paint anew.
         strength: How much to change the picture.
         width: In pixels.
         height: In pixels.
+        further: Other arguments of the call, as ``name=value``: JSON or a text, and ``@file`` for a
+            picture or a tensor.
+        task: A task of the model's graph; told by the model and the arguments if None.
         solver: In place of the model's own, such as ``solver/euler``.
         dtype: Of the weights, by PyTorch's name.
         device: Where to run.
     """
 
     model: str
-    prompt: str
+    prompt: str | None = None
     negative: str = ""
-    steps: int = 20
+    steps: int | None = None
     guidance_scale: float | None = None
     seed: int = 0
     image: str | None = None
@@ -46,6 +50,8 @@ class Request:
     strength: float | None = None
     width: int | None = None
     height: int | None = None
+    further: tuple[str, ...] = ()
+    task: str | None = None
     solver: str | None = None
     dtype: str = "float32"
     device: str = "cpu"
@@ -73,39 +79,17 @@ class Request:
         dtype: torch.dtype = getattr(torch, self.dtype)
         return dtype
 
-    def arguments(self) -> dict[str, Any]:
-        """Gives the arguments of the call but for its generator; those not given are left out.
-
-        Raises:
-            InputError: A picture cannot be read.
-        """
+    def said(self) -> dict[str, Any]:
+        """Gives the arguments that were asked for, by Diffusers' names; see ``arguments.made``."""
         call = {
             "prompt": self.prompt,
             "negative_prompt": self.negative or None,
             "num_inference_steps": self.steps,
             "guidance_scale": self.guidance_scale,
-            "image": _read(self.image),
-            "mask_image": _read(self.mask),
+            "image": self.image and {"file": self.image},
+            "mask_image": self.mask and {"file": self.mask},
             "strength": self.strength,
             "width": self.width,
             "height": self.height,
         }
         return {name: value for name, value in call.items() if value is not None}
-
-    def generator(self, further: int = 0) -> torch.Generator:
-        """Makes the call's generator.
-
-        Args:
-            further: Added to the seed, for repetitions.
-        """
-        return torch.Generator("cpu").manual_seed(self.seed + further)
-
-
-def _read(path: str | None) -> Image.Image | None:
-    if path is None:
-        return None
-    try:
-        with Image.open(Path(path)) as picture:
-            return picture.convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
-        raise InputError(f"{path} cannot be read as a picture: {error}") from error

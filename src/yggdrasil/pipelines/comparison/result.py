@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from yggdrasil.pipelines.comparison.figures import Likeness
+from yggdrasil.pipelines.comparison.figures import Likeness, said
 from yggdrasil.pipelines.comparison.job import Job
 from yggdrasil.pipelines.comparison.timing import PairedTimes
 
@@ -48,7 +48,7 @@ class Comparison:
         processor: Seconds of a call by the processor time of the process.
         memory: The most memory that a call takes, if it was measured.
         versions: Of the libraries, of Python and the machine.
-        ours: YggDrasil's picture ``h w c`` in [0, 1].
+        ours: YggDrasil's picture ``h w 3`` in [0, 1]; None where there are no pictures.
         theirs: Diffusers' picture, the same.
     """
 
@@ -60,24 +60,22 @@ class Comparison:
     processor: PairedTimes
     memory: Memory | None
     versions: dict[str, str]
-    ours: NDArray[np.floating] = field(repr=False, compare=False)
-    theirs: NDArray[np.floating] = field(repr=False, compare=False)
+    ours: NDArray[np.floating] | None = field(repr=False, compare=False)
+    theirs: NDArray[np.floating] | None = field(repr=False, compare=False)
 
     @property
     def passed(self) -> bool:
-        """Whether neither latents nor pictures differ by more than the tolerance."""
-        likeness = self.likeness
-        return likeness.latents.within(self.tolerance) and likeness.pictures.within(self.tolerance)
+        """Whether no output differs by more than the tolerance."""
+        return self.likeness.within(self.tolerance)
 
     def verdict(self) -> tuple[str, str]:
         """Says in a word or two, and in a sentence, how the two differ."""
-        likeness = self.likeness
-        both = (likeness.latents, likeness.pictures)
-        if all(each.within(0.0) for each in both):
-            return "The same.", "Latents and pictures are equal to the last bit."
-        largest = np.max([each.largest for each in both])  # NaN where one of them is
-        told = f"The largest difference is {largest:.3g}; {self.tolerance:.3g} is let pass."
-        return ("Within tolerance." if self.passed else "Not the same."), told
+        if self.likeness.within(0.0):
+            *others, last = map(said, self.likeness.parts)
+            told = f"{', '.join(others)} and {last}" if others else last
+            return "The same.", f"{told[:1].upper()}{told[1:]} are equal to the last bit."
+        told = f"The largest difference is {self.likeness.largest:.3g}; {self.tolerance:.3g} is let"
+        return ("Within tolerance." if self.passed else "Not the same."), f"{told} pass."
 
     def as_plain(self) -> dict[str, Any]:
         """Gives everything but the pictures as what JSON can say.
@@ -85,7 +83,8 @@ class Comparison:
         It knows no infinity and no NaN: the PSNR of equal pictures and what cannot be told are
         null.
         """
-        likeness = asdict(self.likeness)
+        parts = asdict(self.likeness)["parts"]
+        overall = {"psnr": self.likeness.psnr, "ssim": self.likeness.ssim}
         return {
             "passed": self.passed,
             "tolerance": self.tolerance,
@@ -93,11 +92,10 @@ class Comparison:
             "task": self.job.task,
             "pipeline": self.job.pipeline,
             "shared": self.shared,
-            "call": asdict(self.job.request),
+            "call": {**asdict(self.job.request), "arguments": dict(self.job.call)},
             "likeness": {
-                "latents": _finite(likeness["latents"]),
-                "pictures": _finite(likeness["pictures"]),
-                **_finite({"psnr": likeness["psnr"], "ssim": likeness["ssim"]}),
+                **{name: _finite(each) for name, each in parts.items()},
+                **_finite(overall),
             },
             "wall_seconds": asdict(self.wall),
             "processor_seconds": asdict(self.processor),
@@ -108,5 +106,5 @@ class Comparison:
         }
 
 
-def _finite(figures: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+def _finite(figures: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {k: v if v is not None and math.isfinite(v) else None for k, v in figures.items()}

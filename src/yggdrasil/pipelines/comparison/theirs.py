@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import Any
 
 import diffusers
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from yggdrasil.pipelines.comparison.job import Job
+from yggdrasil.pipelines.comparison.outputs import LATENTS, Outputs, arrays
 
 __all__ = ["call", "models", "open_theirs", "outcome"]
+
+_CALLBACK = "callback_on_step_end"
 
 
 def open_theirs(job: Job) -> Any:
@@ -28,6 +30,7 @@ def open_theirs(job: Job) -> Any:
             torch_dtype=request.torch_dtype,
             use_safetensors=True,
             **dict.fromkeys(job.lacking),
+            **job.settings,
         )
     if job.scheduler is not None:
         name, config = job.scheduler
@@ -43,37 +46,35 @@ def models(pipe: Any) -> dict[str, nn.Module]:
 
 
 def call(pipe: Any, job: Job, further: int = 0) -> None:
-    """Makes the picture of a job and throws it away.
+    """Makes the result of a job and throws it away.
 
     Args:
         pipe: As ``open_theirs`` gives it.
         job: What to make.
         further: Added to the seed.
     """
-    generator = job.request.generator(further)
-    pipe(**job.request.arguments(), generator=generator, output_type="np")
+    pipe(**job.arguments(further))
 
 
-def outcome(pipe: Any, job: Job) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Makes the picture of a job.
+def outcome(pipe: Any, job: Job) -> Outputs:
+    """Makes the result of a job.
 
     Args:
         pipe: As ``open_theirs`` gives it.
         job: What to make.
 
     Returns:
-        Latents ``b c h w``, and pictures ``b h w c`` in [0, 1].
+        What the call gives back by name, pictures ``b h w c`` in [0, 1]; and ``latents`` after the
+        last step, where the pipeline shows them.
     """
-    seen: list[torch.Tensor] = []
+    seen: dict[str, torch.Tensor] = {}
 
     def remember(_: Any, __: int, ___: Any, values: dict[str, Any]) -> dict[str, Any]:
-        seen[:] = [values["latents"]]
+        seen[LATENTS] = values[LATENTS]
         return {}
 
-    pictures = pipe(
-        **job.request.arguments(),
-        generator=job.request.generator(),
-        output_type="np",
-        callback_on_step_end=remember,
-    ).images
-    return seen[0].float().cpu().numpy(), pictures
+    arguments = job.arguments()
+    if _CALLBACK in inspect.signature(type(pipe).__call__).parameters:
+        arguments[_CALLBACK] = remember
+    result = pipe(**arguments)
+    return arrays({**seen, **result})

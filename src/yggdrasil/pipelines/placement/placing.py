@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.component import Component, ComponentSource, Given
 from yggdrasil.core.dtypes import dtype_of, name_of_dtype
 from yggdrasil.core.errors import ConfigError, nearest
 from yggdrasil.core.graph import ComputeGraph
@@ -28,8 +30,12 @@ def place_blocks(graph: ComputeGraph, place: Place, *, anew: bool) -> None:
         graph: With its stages.
         place: Device and dtype of what says none of its own.
         anew: Whether to move also what was placed so before, since it may have been moved.
+
+    Raises:
+        ConfigError: Two nodes share a model and want it in different dtypes.
     """
-    for block, own in _with_dtypes(graph):
+    _check_shared(graph, place[1])
+    for _, block, own in _with_dtypes(graph):
         wanted = (place[0], own or place[1])
         if wanted != (None, None) and (anew or block.placement != wanted):
             block.place(*wanted)
@@ -84,14 +90,55 @@ def _nodes(graph: ComputeGraph) -> Iterator[tuple[Any, str, AbstractBaseBlock]]:
 
 
 def _with_dtypes(
-    graph: ComputeGraph, around: torch.dtype | None = None
-) -> Iterator[tuple[AbstractBaseBlock, torch.dtype | None]]:
-    """Gives each block with the dtype of its node, or of the stage around it."""
+    graph: ComputeGraph, around: torch.dtype | None = None, prefix: str = ""
+) -> Iterator[tuple[str, AbstractBaseBlock, torch.dtype | None]]:
+    """Gives each block with its path and the dtype of its node, or of the stage around it."""
     for node in graph.nodes.values():
         if node.block is None:
             continue
+        path = f"{prefix}{node.name}"
         own = around if node.dtype is None else dtype_of(node.dtype, f"dtype of {node.name!r}")
         if node.block.inner_graph is not None:
-            yield from _with_dtypes(node.block.inner_graph, own)
+            yield from _with_dtypes(node.block.inner_graph, own, f"{path}.")
         else:
-            yield node.block, own
+            yield path, node.block, own
+
+
+def _check_shared(graph: ComputeGraph, default: torch.dtype | None) -> None:
+    """Refuses two dtypes for one model, of which the one asked for last would hold for both."""
+    seen: dict[object, tuple[str, torch.dtype | None]] = {}
+    for path, block, own in _with_dtypes(graph):
+        _, placed = block.placement or (None, None)  # by a pipeline that is a stage now
+        for name, slot in block.slots().items():
+            source = block.sources.get(name)
+            if source is None:
+                continue
+            key, usual = _identity(source, slot.folder)
+            wanted = own or default or placed or usual
+            first, dtype = seen.setdefault(key, (path, wanted))
+            if dtype != wanted and _is_model(source, slot):
+                raise ConfigError(
+                    f"Nodes {first!r} and {path!r} share one {slot.folder!r}, which is to be in "
+                    f"{_named(dtype)} for the one and in {_named(wanted)} for the other. "
+                    "A model has one dtype: give both nodes the same, or load it once more for one "
+                    "of them, as from_pretrained of a pipeline of its own does."
+                )
+
+
+def _identity(source: ComponentSource, folder: str) -> tuple[object, torch.dtype | None]:
+    """Gives what tells one model from another, and the dtype that it has if nobody says one."""
+    if isinstance(source, Given):
+        return id(source.value), getattr(source.value, "dtype", None)
+    # Components of one library are loaded once.
+    return (id(getattr(source, "shared", source)), folder), torch.float32
+
+
+def _is_model(source: ComponentSource, slot: Component[Any]) -> bool:
+    """Says whether a slot's component has weights, which alone have a dtype."""
+    if isinstance(source, Given):
+        return isinstance(source.value, nn.Module)
+    return issubclass(slot.cls, nn.Module)
+
+
+def _named(dtype: torch.dtype | None) -> str:
+    return "its own dtype" if dtype is None else name_of_dtype(dtype)
