@@ -60,5 +60,5 @@ def warn_of_unread(call: Mapping[str, Any], task: Task | None, plan: Plan) -> No
 
 
 def _asks_nothing(value: Any) -> bool:
-    # `guidance_scale=0.0` is how a distilled model is called by everybody: there is nothing to tell.
+    # `guidance_scale=0.0` is how everybody calls a distilled model: there is nothing to tell.
     return value is None or (isinstance(value, (int, float)) and value == 0)

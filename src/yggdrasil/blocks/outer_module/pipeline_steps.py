@@ -79,9 +79,7 @@ def _bars(pipe: Any, watcher: Watcher) -> Callable[..., Any]:
     """Gives what stands for a pipeline's ``progress_bar``: it shows nothing, and tells."""
 
     # Some pipelines (Marigold's) also say how their bars look: `desc`, `leave`.
-    def bar(
-        iterable: Iterable[Any] | None = None, total: int | None = None, **_looks: Any
-    ) -> _Bar:
+    def bar(iterable: Iterable[Any] | None = None, total: int | None = None, **_looks: Any) -> _Bar:
         return _Bar(pipe, watcher, iterable, total)
 
     return bar

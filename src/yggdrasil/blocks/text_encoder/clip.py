@@ -11,9 +11,9 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from yggdrasil.blocks.batching import repeat_each
 from yggdrasil.blocks.checks import check_choice, check_count
-from yggdrasil.blocks.clip_tokens import as_texts, pad_tokens, spell_out, tokenize
+from yggdrasil.blocks.clip_tokens import pad_tokens, spell_out, tokenize
 from yggdrasil.blocks.lora_scale import lora_scaled, without_scale
-from yggdrasil.blocks.text_encoder.prompts import negative_texts, own_texts
+from yggdrasil.blocks.text_encoder.prompts import check_prompts, negative_texts, own_texts
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import ModelArguments, Prompts
@@ -158,11 +158,7 @@ class CLIPTextEncoder(AbstractTextEncoder):
             InputError: A value cannot be right.
         """
         del op
-        if "num_images_per_prompt" in known:
-            check_count("num_images_per_prompt", known["num_images_per_prompt"])
-        for name in ("prompt", "own_prompt", "negative_prompt", "own_negative_prompt"):
-            if known.get(name) is not None:
-                as_texts(name, known[name])
+        check_prompts(known)
         skip = known.get("clip_skip")
         if skip is not None:
             check_count("clip_skip", skip, least=0)
