@@ -323,8 +323,9 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras, PipelineMe
             type(each).__name__ for each in listeners if not getattr(each, "harmless", False)
         )
         return Origin.take(
-            self._declaration, given, task=self.task, placement=self._placement, watched=watched
-        )
+            self._declaration, given, task=self.task, placement=self._placement,
+            memory=self._treatments.said(), watched=watched,
+        )  # fmt: skip
 
     def _known(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Keeps the inputs that the graph has."""

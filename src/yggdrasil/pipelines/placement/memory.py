@@ -27,6 +27,7 @@ from yggdrasil.pipelines.placement.offloading import (
     sequential_offload,
 )
 from yggdrasil.pipelines.placement.placing import Place
+from yggdrasil.pipelines.placement.remembered import as_words
 from yggdrasil.pipelines.placement.treatments import Treatment, Treatments
 
 __all__ = ["PipelineMemory"]
@@ -135,6 +136,7 @@ class PipelineMemory(ABC):
                 lambda _, model: model.set_attention_slice(slice_size),
                 lambda _, model: model.set_attention_slice(None),
                 lambda _, model: hasattr(model, "set_attention_slice"),
+                ("enable_attention_slicing", as_words({"slice_size": slice_size})),
             ),
         )
 
@@ -169,6 +171,10 @@ class PipelineMemory(ABC):
                 lambda _, model: model.set_attention_backend(backend),
                 undo,
                 self._named(components, "set_attention_backend"),
+                (
+                    "set_attention_backend",
+                    as_words({"backend": backend, "components": components}),
+                ),
             ),
         )
 
@@ -313,7 +319,9 @@ class PipelineMemory(ABC):
                 patterns = {"skip_modules_pattern": DEFAULT_SKIP_MODULES_PATTERN, **options}
                 apply_layerwise_casting(model, storage_dtype, computes_in, **patterns)
 
-        self._put("layerwise casting", Treatment(do, fits=self._named(names, None)))
+        given = {"storage_dtype": storage_dtype, "compute_dtype": compute_dtype, **options}
+        said = ("enable_layerwise_casting", as_words({**given, "components": components}))
+        self._put("layerwise casting", Treatment(do, fits=self._named(names, None), said=said))
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -346,6 +354,7 @@ class PipelineMemory(ABC):
                 lambda _, model: getattr(model, on)(),
                 lambda _, model: getattr(model, off)(),
                 lambda _, model: hasattr(model, on),
+                (f"enable_{sort.replace(' ', '_')}", {}),
             ),
         )
 

@@ -55,6 +55,7 @@ def write_workflow(
     task: str | None,
     library: Library | None,
     placement: tuple[torch.device | None, torch.dtype | None],
+    memory: Mapping[str, Mapping[str, Any]],
 ) -> Path:
     """Writes a graph with its inputs.
 
@@ -68,6 +69,7 @@ def write_workflow(
         task: The task that it is for, if that is fixed.
         library: The model of the whole.
         placement: Device and dtype that were set.
+        memory: Options of memory that change numbers, as a file says them.
 
     Raises:
         GraphFileError: The graph holds what a file cannot name.
@@ -93,6 +95,7 @@ def write_workflow(
             state=store_state(blocks, store),
             device=None if device is None else str(device),
             dtype=None if dtype is None else str(dtype).removeprefix("torch."),
+            memory={method: dict(given) for method, given in memory.items()},
             inputs={
                 name: encode(held(value), store, name)
                 for name, value in call.items()
