@@ -106,7 +106,8 @@ class FluxTransformerBackbone(AbstractBackbone):
         reference = named.pop("reference", None)
         tokens = sample.shape[1]
         if reference is not None:
-            sample = torch.cat([sample, reference], dim=1)
+            # The codec may have a dtype of its own.
+            sample = torch.cat([sample, reference.to(sample.dtype)], dim=1)
         shared = dict(conditioning.shared)
         if "txt_ids" in shared:  # which are as many as the longest text of all branches needs
             shared["txt_ids"] = shared["txt_ids"][: named["encoder_hidden_states"].shape[1]]
