@@ -50,7 +50,7 @@ def named_in_docstrings():
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     several = "\n" in node.value
                     for match in MODEL.finditer(node.value) if several else ():
-                        name = match[1] or match[2]
+                        name = (match[1] or match[2]).rstrip(".")
                         if not NO_MODEL.search(name) and name not in OF_OTHERS:
                             found.setdefault(name, path.name)
     return found
