@@ -32,7 +32,7 @@ from yggdrasil.pipelines.placement.treatments import Treatment, Treatments
 
 __all__ = ["PipelineMemory"]
 
-_OFFLOAD = "offload"
+_OFFLOAD, _CASTING = "offload", "layerwise casting"
 _OFFLOAD_TYPES = ("block_level", "leaf_level")
 
 
@@ -297,7 +297,7 @@ class PipelineMemory(ABC):
         Raises:
             ConfigError: It was enabled before, or there is no such model.
         """
-        if "layerwise casting" in self._treatments:
+        if _CASTING in self._treatments:
             raise ConfigError(
                 "The weights were cast by enable_layerwise_casting already, and what they lost is "
                 "gone: make the pipeline anew to cast them otherwise."
@@ -321,7 +321,7 @@ class PipelineMemory(ABC):
 
         given = {"storage_dtype": storage_dtype, "compute_dtype": compute_dtype, **options}
         said = ("enable_layerwise_casting", as_words({**given, "components": components}))
-        self._put("layerwise casting", Treatment(do, fits=self._named(names, None), said=said))
+        self._put(_CASTING, Treatment(do, fits=self._named(names, None), said=said))
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -379,6 +379,11 @@ class PipelineMemory(ABC):
             raise ConfigError(
                 f"to({device or dtype}): hooks bring the models to their device and away again. "
                 "Call remove_all_hooks() first, then to(...), then offload anew."
+            )
+        if _CASTING in self._treatments and dtype is not None:
+            raise ConfigError(
+                f"to({dtype}): enable_layerwise_casting keeps weights in a dtype of its own and "
+                "casts each layer to the one that it was given: call to(...) before it."
             )
 
     def _refuse_groups(self, method: str) -> None:
