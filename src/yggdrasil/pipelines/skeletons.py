@@ -137,7 +137,7 @@ def _planned(pipeline: InferencePipeline, task: str, settings: Mapping[str, Any]
     prompt = "a cat" if "prompt" in takes else None
     pictures: dict[str, Any] = dict.fromkeys(required, _PICTURE)
     # Some ControlNets want to be told of what kind the picture is.
-    kind = {"control_mode": 0} if "control_mode" in takes else {}
+    kind: dict[str, Any] = {"control_mode": 0} if "control_mode" in takes else {}
     plan = pipeline.plan(prompt, **pictures, **kind)
     inputs = settings.get("arguments", {})
     calls = list(plan.calls())

@@ -76,7 +76,7 @@ def check_transformer(module: str, config: Mapping[str, Any], backbone: Backbone
     check_widths(module, (width,), backbone)
 
 
-def check_kinds(modes: object, kinds: int) -> None:
+def check_kinds(modes: int | list[int | None] | None, kinds: int) -> None:
     """Refuses kinds of pictures that a module does not know.
 
     Args:

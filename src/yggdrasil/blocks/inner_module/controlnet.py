@@ -10,13 +10,8 @@ from torch import Tensor
 
 from yggdrasil.blocks.configuration import model_config
 from yggdrasil.blocks.inner_module.bases import check_text_width, check_widths
-from yggdrasil.blocks.inner_module.pictures import (
-    added,
-    check_size,
-    for_each_sample,
-    read_pixels,
-    single,
-)
+from yggdrasil.blocks.inner_module.pictures import added, check_size, read_pixels, single
+from yggdrasil.blocks.processor.control_pictures import for_each_sample
 from yggdrasil.blocks.processor.kinds import CropRegion
 from yggdrasil.core.component import Component
 from yggdrasil.core.kinds import Pictures

@@ -12,13 +12,8 @@ from torch import Tensor
 
 from yggdrasil.blocks.configuration import model_config
 from yggdrasil.blocks.inner_module.bases import check_kinds, check_text_width, check_widths
-from yggdrasil.blocks.inner_module.pictures import (
-    added,
-    check_size,
-    for_each_sample,
-    read_pixels,
-    scale_of_each,
-)
+from yggdrasil.blocks.inner_module.pictures import added, check_size, read_pixels, scale_of_each
+from yggdrasil.blocks.processor.control_pictures import for_each_sample
 from yggdrasil.blocks.processor.kinds import CropRegion
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError

@@ -14,13 +14,9 @@ from yggdrasil.blocks.batching import as_generators
 from yggdrasil.blocks.codec.coder import Coder
 from yggdrasil.blocks.configuration import model_config
 from yggdrasil.blocks.inner_module.bases import check_kinds, check_transformer
-from yggdrasil.blocks.inner_module.pictures import (
-    count_of,
-    for_each_sample,
-    read_normed,
-    scale_of_each,
-)
+from yggdrasil.blocks.inner_module.pictures import count_of, scale_of_each
 from yggdrasil.blocks.layout.packed import PackedLayout
+from yggdrasil.blocks.processor.control_pictures import for_each_sample, read_normed
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import Generator, Pictures
@@ -104,6 +100,7 @@ class FluxControlNet(AbstractInnerModule):
                 "control images: give a list with one picture for each kind."
             )
         read: list[Tensor] = []
+        size = (0, 0)
         for each in several:
             image = read_normed(each, codec.scale * side, height, width)
             size = (image.shape[-2], image.shape[-1])

@@ -16,7 +16,8 @@ from yggdrasil.blocks.batching import as_generators
 from yggdrasil.blocks.codec.coder import Coder
 from yggdrasil.blocks.configuration import model_config
 from yggdrasil.blocks.inner_module.bases import check_transformer
-from yggdrasil.blocks.inner_module.pictures import for_each_sample, read_normed, single
+from yggdrasil.blocks.inner_module.pictures import single
+from yggdrasil.blocks.processor.control_pictures import for_each_sample, read_normed
 from yggdrasil.blocks.processor.vae_image import preprocess
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError

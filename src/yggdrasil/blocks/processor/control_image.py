@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yggdrasil.blocks.inner_module.pictures import for_each_sample, read_normed
+from yggdrasil.blocks.processor.control_pictures import for_each_sample, read_normed
 from yggdrasil.core.kinds import Image, Pictures
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from yggdrasil.core.dtypes import name_of_dtype
 from yggdrasil.core.errors import GraphFileError
 
-__all__ = ["Remembered", "as_dtypes", "as_words", "restore"]
+__all__ = ["REMEMBERED", "as_words", "restore"]
 
-Remembered = Literal[
+REMEMBERED = (
     "enable_vae_tiling",
     "enable_vae_slicing",
     "enable_attention_slicing",
     "set_attention_backend",
     "enable_layerwise_casting",
-]
+)
 """The methods of a pipeline that set them. Offloading moves weights and changes no number."""
 
 _DTYPE = "_dtype"
@@ -41,25 +41,6 @@ def as_words(arguments: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def as_dtypes(arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Gives the arguments of such a method from plain data.
-
-    Args:
-        arguments: As ``as_words`` gives them.
-        where: Who says so, for the message.
-
-    Raises:
-        GraphFileError: One is to be a dtype and is none.
-    """
-    found = dict(arguments)
-    for name, value in arguments.items():
-        if name.endswith(_DTYPE):
-            found[name] = getattr(torch, str(value), None)
-            if not isinstance(found[name], torch.dtype):
-                raise GraphFileError(f"{where}: {name} is {value!r}, which is no dtype.")
-    return found
-
-
 def restore(pipe: Any, options: Mapping[str, Mapping[str, Any]]) -> None:
     """Sets options of memory as a file says them.
 
@@ -72,8 +53,19 @@ def restore(pipe: Any, options: Mapping[str, Mapping[str, Any]]) -> None:
         ConfigError: A value cannot be right.
     """
     for method, arguments in options.items():
-        given = as_dtypes(arguments, f"memory: {method}")
+        given = _as_dtypes(arguments, f"memory: {method}")
         try:
             getattr(pipe, method)(**given)
         except TypeError as error:
             raise GraphFileError(f"memory: {method} takes other arguments: {error}.") from error
+
+
+def _as_dtypes(arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Gives the arguments of such a method from plain data."""
+    found = dict(arguments)
+    for name, value in arguments.items():
+        if name.endswith(_DTYPE):
+            found[name] = getattr(torch, str(value), None)
+            if not isinstance(found[name], torch.dtype):
+                raise GraphFileError(f"{where}: {name} is {value!r}, which is no dtype.")
+    return found

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from yggdrasil.hub.references import ModelReference
-from yggdrasil.pipelines.placement.remembered import Remembered
+from yggdrasil.pipelines.placement.remembered import REMEMBERED
 
 __all__ = ["NO_INPUTS", "ComponentOrigin", "Model", "Picture", "Workflow"]
 
@@ -145,7 +145,7 @@ class Workflow(_Part):
     without: tuple[str, ...] = ()
     device: str | None = None
     dtype: str | None = None
-    memory: dict[Remembered, dict[str, Any]] = Field(default_factory=dict)
+    memory: dict[str, dict[str, Any]] = Field(default_factory=dict)
     inputs: dict[str, Any] = Field(default_factory=dict)
     graph: dict[str, Any] = Field(default_factory=dict)
     components: dict[str, ComponentOrigin] = Field(default_factory=dict)
@@ -162,6 +162,13 @@ class Workflow(_Part):
     def _check_dtype(cls, value: str | None) -> str | None:
         if value is not None and value not in _DTYPES:
             raise ValueError(f"weights are in one of {', '.join(_DTYPES)}")
+        return value
+
+    @field_validator("memory")
+    @classmethod
+    def _check_memory(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        if not value.keys() <= set(REMEMBERED):
+            raise ValueError(f"options of memory are {', '.join(REMEMBERED)}")
         return value
 
     @model_validator(mode="before")
