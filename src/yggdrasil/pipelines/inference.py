@@ -27,7 +27,7 @@ from yggdrasil.pipelines.live.preview import Preview, PreviewFrame
 from yggdrasil.pipelines.loras import PipelineLoras
 from yggdrasil.pipelines.makers import PipelineMakers
 from yggdrasil.pipelines.metadata import describe_call
-from yggdrasil.pipelines.notices import warn_of_unread
+from yggdrasil.pipelines.notices import refuse_twice, warn_of_unread
 from yggdrasil.pipelines.opaque import check_company, keep_none, whole_block
 from yggdrasil.pipelines.placement.devices import checked_device
 from yggdrasil.pipelines.placement.inputs import brought
@@ -294,6 +294,8 @@ class InferencePipeline(PipelineMakers, PipelineViews, PipelineLoras, PipelineMe
         self._fill()
         wiring = self._runtime.wiring()
         call = keep_none(self.graph, call)
+        if whole_block(self.graph) is None:  # which looks itself
+            refuse_twice(call)
         task, inputs = bind_call(self.graph, wiring, self.task, call)
         # Where a graph gives latents too, pictures are what is decoded of them.
         unasked = {"undecoded"}
