@@ -226,7 +226,7 @@ def common_placement(
 
 
 def _dtype_of(module: nn.Module, first: Tensor) -> torch.dtype:
-    """Gives the dtype that a model computes in; weights that are cast for each layer lie in another.
+    """Gives the dtype that a model computes in; weights cast for each layer lie in another.
 
     Diffusers' models tell the former, without looking at weights that lie elsewhere.
     """
