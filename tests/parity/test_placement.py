@@ -64,10 +64,10 @@ def expect_equal(pipe, arguments):
     for _ in range(2):  # what the first call leaves behind must not change the second
         latents = pipe(**call_of(arguments), output_type="latent").images
         expected = pipe(**call_of(arguments), output_type="pt").images
-        result = ours(**call_of(arguments), output_type="pt")
-        assert result.latents.dtype == latents.dtype
-        assert torch.equal(result.latents, latents)
-        assert torch.equal(result.images, expected)
+        undecoded = ours(**call_of(arguments), output_type="latent").images
+        assert undecoded.dtype == latents.dtype
+        assert torch.equal(undecoded, latents)
+        assert torch.equal(ours(**call_of(arguments), output_type="pt").images, expected)
         assert expected.isfinite().all()
 
 

@@ -135,11 +135,18 @@ def _planned(pipeline: InferencePipeline, task: str, settings: Mapping[str, Any]
     required = settings.get("requires", ())
     takes = {*settings.get("takes", ()), *settings.get("also_takes", ())}
     prompt = "a cat" if "prompt" in takes else None
-    pictures: dict[str, Any] = dict.fromkeys(required, _PICTURE)
-    # Some ControlNets want to be told of what kind the picture is.
-    kind: dict[str, Any] = {"control_mode": 0} if "control_mode" in takes else {}
-    plan = pipeline.plan(prompt, **pictures, **kind)
     inputs = settings.get("arguments", {})
+    # What nodes want of every call, such as a ControlNet its picture.
+    wanted = {
+        name
+        for _, block in blocks_of(pipeline.graph)
+        for name, needed in block.call_inputs.items()
+        if needed
+    } - {inputs.get(name, name) for name in required}
+    # Some are told of what kind the picture is.
+    kinds = dict.fromkeys({"control_mode"} & (takes | wanted), 0)
+    pictures: dict[str, Any] = dict.fromkeys(({*required} | wanted) - kinds.keys(), _PICTURE)
+    plan = pipeline.plan(prompt, **{**pictures, **kinds})
     calls = list(plan.calls())
     read = {slot for call in calls for slot in call.reads()}
     unread = [name for name in required if plan.inputs.get(inputs.get(name, name)) not in read]
