@@ -38,9 +38,6 @@ _KERNELS: tuple[Callable[[], bool], ...] = (
     torch.backends.cuda.math_sdp_enabled,
 )
 
-_FEW = 16
-"""Entries of a mapping of settings; vocabularies are not looked through."""
-
 # Of the forms of ``marshal`` the one that depends on nothing but the values.
 _BY_VALUE = 2
 
@@ -121,6 +118,6 @@ def _of_object(value: object) -> tuple[object, ...]:
     for name, each in attributes.items():
         if type(each) in PLAIN:
             parts += (name, each)
-        elif type(each) is dict and len(each) <= _FEW:
+        elif length < 0 and type(each) is dict:  # a processor's sizes, and no vocabulary
             parts += (name, told(each))
     return tuple(parts)
