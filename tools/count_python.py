@@ -1,9 +1,10 @@
-"""Writes the table of docs/architecture.md that says how much Python each family costs.
+"""Writes the tables of docs/architecture.md that say how much Python each family costs.
 
 python -m tools.count_python
 
 A family's own Python is that of the modules which its templates alone need: those of its blocks,
-and those of the package of blocks that these import. What two families need is shared.
+and those of the package of blocks that these import. What two families need is shared, and stands
+in a table of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import io
 import subprocess
 import sys
 import tokenize
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def page(text: str) -> str:
     """
     before, _, rest = text.partition(_BEGIN)
     after = rest.partition(_END)[2]
-    return f"{before}{_BEGIN}\n\n{_table()}\n\n{_END}{after}"
+    return f"{before}{_BEGIN}\n\n{_own_table()}\n\n{_shared_table()}\n\n{_END}{after}"
 
 
 def code_lines(text: str) -> int:
@@ -65,15 +65,43 @@ def code_lines(text: str) -> int:
 
 def own_modules() -> dict[str, list[str]]:
     """Gives the modules that each family alone needs, by the family's name."""
-    needed = {family: _needed(names) for family, names in _families().items()}
-    used = Counter(module for modules in needed.values() for module in modules)
+    users = _users()
     return {
-        family: sorted(module for module in modules if used[module] == 1)
-        for family, modules in needed.items()
+        family: sorted(module for module, used_by in users.items() if used_by == (family,))
+        for family in _families()
     }
 
 
-def _table() -> str:
+def shared_modules() -> dict[tuple[str, ...], list[str]]:
+    """Gives the modules that several families need, by the names of these."""
+    shared: dict[tuple[str, ...], list[str]] = {}
+    for module, families in sorted(_users().items()):
+        if len(families) > 1:
+            shared.setdefault(families, []).append(module)
+    return shared
+
+
+def _users() -> dict[str, tuple[str, ...]]:
+    """Gives the families that need each module."""
+    users: dict[str, tuple[str, ...]] = {}
+    for family, names in _families().items():
+        for module in _needed(names):
+            users[module] = (*users.get(module, ()), family)
+    return users
+
+
+def _shared_table() -> str:
+    rows = ["| needed by | modules | lines of Python |", "|---|---|---|"]
+    known = len(_families())
+    for families, modules in sorted(shared_modules().items(), key=lambda each: len(each[0])):
+        lines = {each: code_lines(_formatted(_path(each))) for each in modules}
+        told = ", ".join(f"`{_short(each)}` {count}" for each, count in lines.items())
+        who = f"all {known}" if len(families) == known else ", ".join(families)
+        rows.append(f"| {who} | {told} | {sum(lines.values())} |")
+    return "\n".join(rows)
+
+
+def _own_table() -> str:
     rows = ["| family | templates | modules of its own | lines of Python |", "|---|---|---|---|"]
     families = _families()
     for family, modules in own_modules().items():

@@ -29,10 +29,14 @@ PIPELINES = Path(diffusers.__file__).parent / "pipelines"
 OF_THESE_FAMILIES = (
     "stable_diffusion/*", "stable_diffusion_xl/*", "stable_diffusion_3/*", "flux/*", "flux2/*",
     "controlnet/*controlnet.py", "controlnet/*controlnet_[!b]*", "controlnet_sd3/*", "pag/*_sd*",
-    "latent_consistency_models/*", "t2i_adapter/*",
+    "latent_consistency_models/*", "t2i_adapter/*", "../loaders/lora_base.py", "../loaders/peft.py",
+    "../loaders/textual_inversion.py", "../loaders/single_file.py", "../loaders/ip_adapter.py",
+    "../loaders/unet.py",
 )  # fmt: skip
-MODEL = re.compile(r"""["'`]([\w.-]+/[\w.-]+)["'`]|\[([\w.-]+/[\w.-]+)\]\(https://huggingface""")
-NO_MODEL = re.compile(r"\.(png|jpg|jpeg|json|py|pdf|html)$|^unet/")
+MODEL = re.compile(r"""["'`]([\w.-]+/[\w.-]+)["'`]|huggingface\.co/([\w.-]+/[\w.-]+)""")
+OF_OTHERS = {"google/ddpm-celebahq-256", "CompVis/ldm-text2im-large-256"}
+NO_MODEL = re.compile(r"\.(png|jpg|jpeg|json|py|pdf|html)$|^\.|^different_|^N/A$"
+                      r"|^(unet|datasets|docs|papers|spaces|blog)/")  # fmt: skip
 
 
 def named_in_docstrings():
@@ -46,8 +50,8 @@ def named_in_docstrings():
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     several = "\n" in node.value
                     for match in MODEL.finditer(node.value) if several else ():
-                        name = match[1] or match[2]
-                        if not NO_MODEL.search(name):
+                        name = (match[1] or match[2]).rstrip(".")
+                        if not NO_MODEL.search(name) and name not in OF_OTHERS:
                             found.setdefault(name, path.name)
     return found
 

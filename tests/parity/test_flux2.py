@@ -161,7 +161,7 @@ def test_what_does_not_go_together_is_refused(theirs):
         ours(**drawn({"image": picture(640, 64)}))
     with pytest.raises(InputError, match="works on one PIL picture"):
         ours(**drawn({"image": np.zeros((64, 64, 3))}))
-    with pytest.raises(InputError, match="has 3: give numbers from 0"):
+    with pytest.raises(InputError, match="layer 4, but the model has 4, 0 to 3"):
         ours(**drawn({LAYERS: (1, 2, 4)}))
     with pytest.raises(UnknownInputError, match="'strength'"):
         ours(**drawn({"strength": 0.5}))

@@ -74,7 +74,7 @@ def test_what_does_not_go_together_is_refused(theirs):
     ours = InferencePipeline.from_diffusers(theirs[True])
     with pytest.raises(MissingInputError, match="'image'"):
         ours(prompt="a cat")
-    with pytest.raises(InputError, match="3 prompts for 2 pictures"):
+    with pytest.raises(InputError, match="3 texts for 2 pictures"):
         ours(**TWO, prompt=["a", "b", "c"])
     with pytest.raises(InputError, match="prompt_embeds_scale has 3 weights for 2 pictures"):
         ours(**TWO, prompt="a", prompt_embeds_scale=[1.0, 1.0, 1.0])

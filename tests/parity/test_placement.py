@@ -9,6 +9,7 @@ from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaint
 from tests.pipelines.conftest import generator, quiet
 from tests.pipelines.pictures import mask, picture
 from tests.tiny_flux import tiny_flux
+from tests.tiny_flux2 import tiny_flux2
 from tests.tiny_models import tiny_pipeline
 from tests.tiny_sd3 import tiny_sd3
 from tests.tiny_sdxl import tiny_sdxl
@@ -40,7 +41,14 @@ SDXL = {
         {**PICTURE, "prompt": ["a cat", "a dog"], "generator": [generator(1), generator(2)]},
     ),
 }  # fmt: skip
-OTHERS = {"sd15": tiny_pipeline, "sd3": tiny_sd3, "flux": tiny_flux}
+LAYERS = {"text_encoder_out_layers": (1, 2, 3), "max_sequence_length": 24}
+OTHERS = {
+    "sd15": (tiny_pipeline, {}),
+    "sd3": (tiny_sd3, {}),
+    "flux": (tiny_flux, {}),
+    "flux2": (lambda: tiny_flux2("flux2"), {"image": [picture()], **LAYERS}),
+    "flux2_klein": (lambda: tiny_flux2("flux2_klein"), LAYERS),
+}
 
 
 def call_of(arguments):
@@ -56,10 +64,10 @@ def expect_equal(pipe, arguments):
     for _ in range(2):  # what the first call leaves behind must not change the second
         latents = pipe(**call_of(arguments), output_type="latent").images
         expected = pipe(**call_of(arguments), output_type="pt").images
-        result = ours(**call_of(arguments), output_type="pt")
-        assert result.latents.dtype == latents.dtype
-        assert torch.equal(result.latents, latents)
-        assert torch.equal(result.images, expected)
+        undecoded = ours(**call_of(arguments), output_type="latent").images
+        assert undecoded.dtype == latents.dtype
+        assert torch.equal(undecoded, latents)
+        assert torch.equal(ours(**call_of(arguments), output_type="pt").images, expected)
         assert expected.isfinite().all()
 
 
@@ -73,10 +81,11 @@ def test_sdxl_in_half_precision(name, dtype):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize(
     "family",
-    ["sd15", "sd3", pytest.param("flux", marks=pytest.mark.slow)],  # minutes in float16
+    ["sd15", "sd3", "flux2", "flux2_klein", pytest.param("flux", marks=pytest.mark.slow)],
 )
 def test_others_in_half_precision(family, dtype):
-    expect_equal(OTHERS[family]().to(dtype), {})
+    make, call = OTHERS[family]
+    expect_equal(make().to(dtype), call)
 
 
 def test_a_vae_that_needs_no_float32_stays_in_half_precision():

@@ -155,6 +155,13 @@ def test_group_offloading_refuses_what_cannot_be_right(ours):
         ours.enable_group_offload("cpu", offload_type="leaf")
 
 
+def test_a_dtype_after_layerwise_casting_is_refused(ours):
+    ours.enable_layerwise_casting(compute_dtype=torch.float32)
+    with pytest.raises(ConfigError, match=r"to\(torch\.float16\): enable_layerwise_casting keeps"):
+        ours.to(torch.float16)
+    assert ours.to("cpu") is ours
+
+
 def test_layerwise_casting_is_that_of_diffusers():
     theirs, ours = tiny_pipeline(seed=1), tiny_pipeline(seed=1)
     plain = run(theirs)

@@ -20,6 +20,7 @@ from yggdrasil.core.errors import GraphFileError, InputError, ModelError
 from yggdrasil.core.roles import AbstractProcessor
 from yggdrasil.core.values import SolverState
 from yggdrasil.pipelines.rerun import rerun
+from yggdrasil.pipelines.runner import Runner
 
 STEPS = {"num_inference_steps": 2}
 
@@ -108,6 +109,42 @@ def test_a_picture_is_made_again_to_the_bit(pipe, tmp_path, name):
     result = pipe(**call)
     for path in result.save(tmp_path / "made.png"):
         assert_same(path)
+
+
+OPTIONS = {
+    "tiles": lambda pipe: pipe.enable_vae_tiling(),
+    "slices of attention": lambda pipe: pipe.enable_attention_slicing("max"),
+    "weights cast for each layer": lambda pipe: pipe.enable_layerwise_casting(
+        compute_dtype=torch.float32, skip_modules_pattern=("pos_embed",)
+    ),
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_options_of_memory_that_change_numbers_are_kept(pipe, tmp_path, option):
+    call = {"prompt": "a cat", "seed": 1, "height": 160, "width": 160, **STEPS}
+    plain = np.asarray(pipe(**call).images[0])
+    OPTIONS[option](pipe)
+    result = pipe(**call)
+    if option != "slices of attention":
+        assert not np.array_equal(np.asarray(result.images[0]), plain)
+    (path,) = result.save(tmp_path / "made.png")
+    assert_same(path)
+    pipe.save_workflow(tmp_path / "made.yaml", **call)
+    again = Runner.execute(tmp_path / "made.yaml", {"output_type": "pil"})
+    assert np.array_equal(np.asarray(again.images[0]), np.asarray(result.images[0]))
+
+
+def test_options_of_memory_that_a_file_cannot_say_are_refused(pipe, tmp_path):
+    path = pipe.save_workflow(tmp_path / "made.yaml", "a cat", seed=1)
+    for line, message in (
+        ("{remove_all_hooks: {}}", "enable_vae_tiling"),
+        ("{enable_vae_tiling: {way: 1}}", "takes other arguments"),
+        ("{enable_layerwise_casting: {storage_dtype: nn}}", "which is no dtype"),
+    ):
+        path.write_text(f"{path.read_text().partition('memory:')[0]}memory: {line}\n")
+        with pytest.raises(GraphFileError, match=message):
+            Runner.open(path)
 
 
 @pytest.mark.slow

@@ -49,6 +49,10 @@ def test_a_family_with_a_template_has_its_models_planned():
             assert entry.template in template_names()
 
 
+def test_every_template_is_planned_at_full_size():
+    assert {check_set(name).template for name in SETS} >= set(template_names())
+
+
 def test_every_task_is_for_some_registered_model():
     planned = {(c.template, task) for c in map(check_set, SETS) for task in c.planned}
     registered = {entry.template for entry in MODEL_REGISTRY.entries if entry.task is not None}

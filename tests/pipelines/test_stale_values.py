@@ -112,6 +112,10 @@ def test_another_tokenizer_is_given(pipe):
     expect_notice(pipe, lambda: pipe.graph.block("text").give(tokenizer=other))
 
 
+def test_a_tokenizer_is_set_otherwise(pipe):
+    expect_notice(pipe, lambda: setattr(pipe.components["tokenizer"], "model_max_length", 9))
+
+
 def test_an_attribute_of_a_block_is_set(pipe):
     pipe.graph.add_node("lift", Lift())
 

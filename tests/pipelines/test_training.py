@@ -240,6 +240,20 @@ def test_a_damaged_model_is_refused_before_training(tiny_folder, tmp_path):
         TrainingPipeline.from_pretrained(folder, train_nodes=["unet"])
 
 
+def test_dtypes_of_nodes_are_refused_since_training_keeps_weights_in_float32(tiny_folder):
+    made = {"pretrained": tiny_folder("sd15"), "train_nodes": ["unet"]}
+    graph = TrainingPipeline.from_template("sd15", **made).graph.set_dtype("vae", "bfloat16")
+    with pytest.raises(
+        ConfigError, match=r"Node 'vae' has the dtype bfloat16.*set_dtype\('vae', N"
+    ):
+        TrainingPipeline.from_graph(graph, train_nodes=["unet"])
+    stages = ComputeGraph("outer").add_stage("base", graph)
+    with pytest.raises(ConfigError, match=r"Node 'base\.vae' has the dtype bfloat16"):
+        TrainingPipeline.from_graph(stages, train_stages=["base"])
+    graph.set_dtype("vae", None)
+    assert TrainingPipeline.from_graph(graph, train_nodes=["unet"]).train_nodes == ("unet",)
+
+
 def test_a_template_gets_the_two_nodes_that_training_adds(tiny_folder):
     pipeline = TrainingPipeline.from_template(
         "sd15", pretrained=tiny_folder("sd15"), train_nodes=["unet"]

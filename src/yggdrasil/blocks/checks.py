@@ -8,7 +8,14 @@ from numbers import Integral, Real
 
 from yggdrasil.core.errors import InputError, nearest
 
-__all__ = ["check_choice", "check_count", "check_finite", "check_multiple", "check_range"]
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_finite",
+    "check_layers",
+    "check_multiple",
+    "check_range",
+]
 
 _PIXELS = 512
 """A size that pictures often have, for examples."""
@@ -30,6 +37,27 @@ def check_count(name: str, value: object, *, least: int = 1) -> None:
             f"{name} is {value!r}: give a whole number of at least {least}, such as "
             f"{name}={max(least, 1)}."
         )
+
+
+def check_layers(name: str, layers: object, count: int | None) -> None:
+    """Refuses layers that a model does not have.
+
+    Args:
+        name: The input's name.
+        layers: What was given for it.
+        count: How many layers there are; None where that is not known.
+
+    Raises:
+        InputError: It is no list of whole numbers from 0, or one is too great.
+    """
+    if not isinstance(layers, list | tuple):
+        raise InputError(f"{name} is {layers!r}: give a list of layers, such as [7, 8, 9].")
+    for layer in layers:
+        check_count(f"a layer of {name}", layer, least=0)
+        if count is not None and layer >= count:
+            raise InputError(
+                f"{name} names layer {layer}, but the model has {count}, 0 to {count - 1}."
+            )
 
 
 def check_finite(name: str, value: object) -> None:

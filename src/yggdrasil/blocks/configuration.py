@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["constructor_defaults", "with_defaults"]
+from yggdrasil.core.block import AbstractBaseBlock
+
+__all__ = ["constructor_defaults", "model_config", "with_defaults"]
 
 
 @functools.cache
@@ -39,3 +41,13 @@ def with_defaults(cls: type, config: Mapping[str, Any]) -> Mapping[str, Any]:
         config: The values that are given.
     """
     return {**constructor_defaults(cls), **config}
+
+
+def model_config(block: AbstractBaseBlock, slot: str) -> Mapping[str, Any]:
+    """Gives the configuration of a block's model, complete, before its weights are there.
+
+    Args:
+        block: The block.
+        slot: Of the model.
+    """
+    return with_defaults(block.slots()[slot].cls, block.component_config(slot))

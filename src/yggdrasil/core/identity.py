@@ -104,9 +104,20 @@ def surroundings() -> bytes:
 
 
 def _of_object(value: object) -> tuple[object, ...]:
-    """Gives what a component that is no module is; tokens added to a tokenizer make it longer."""
+    """Gives what a component that is no module is, with its settings.
+
+    Tokens that are added to a tokenizer make it longer.
+    """
     try:
         length = len(value)  # type: ignore[arg-type] # that is what is tried
     except (TypeError, AttributeError):  # one of Diffusers' schedulers has a length that fails
         length = -1
-    return (serial_of(type(value)), serial_of(value), length)
+    # A scheduler's attributes are how far it has come; what it computes is in its configuration.
+    attributes = {} if hasattr(value, "config") else getattr(value, "__dict__", {})
+    parts: list[object] = [serial_of(type(value)), serial_of(value), length]
+    for name, each in attributes.items():
+        if type(each) in PLAIN:
+            parts += (name, each)
+        elif length < 0 and type(each) is dict:  # a processor's sizes, and no vocabulary
+            parts += (name, told(each))
+    return tuple(parts)

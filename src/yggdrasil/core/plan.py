@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -10,6 +11,7 @@ from typing import Any
 
 from yggdrasil.core.adapters import Patch, PatchedBlock
 from yggdrasil.core.block import AbstractBaseBlock
+from yggdrasil.core.errors import InputError
 from yggdrasil.core.fingerprint import digest
 from yggdrasil.core.ports import OpSpec
 from yggdrasil.core.wiring import Vertex
@@ -191,6 +193,28 @@ class Guard:
     def known(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Gives the values of the op's ports that are known before the run."""
         return {**self.facts, **{port: values[name] for port, name in self.names.items()}}
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        """Has the block refuse values that cannot be right.
+
+        Args:
+            values: Of the graph inputs.
+
+        Raises:
+            InputError: One cannot; with the graph input's name where the port has another.
+        """
+        try:
+            self.block.check_inputs(self.vertex.op, self.known(values))
+        except InputError as error:
+            said = re.findall(r"\w+", str(error))
+            told = [
+                f"{port} of {self.vertex} is the input {name!r}"
+                for port, name in self.names.items()
+                if port in said and name not in said
+            ]
+            if not told:
+                raise
+            raise InputError(f"{error} ({', '.join(told)}.)") from error
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Says whether the plan is right for these values."""

@@ -207,9 +207,8 @@ class _Selector:
             if port not in ports and not spec.required:
                 facts[port] = spec.default
         guard = Guard(vertex=vertex, block=block, names=names, facts=facts, unused=frozenset())
-        known = guard.known(self._given)
-        block.check_inputs(vertex.op, known)
-        unused = block.unused_inputs(vertex.op, known)
+        guard.check(self._given)
+        unused = block.unused_inputs(vertex.op, guard.known(self._given))
         self._selection.guards.append(
             Guard(vertex=vertex, block=block, names=names, facts=facts, unused=unused)
         )

@@ -28,6 +28,17 @@ ROLE_RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule("conditioner.encode_negative.positive", ("self.adopt", "self.encode")),
+    # A graph whose model reads no such vector has a rule of its own, without sources.
+    Rule(
+        "conditioner/joined_text.adopt.pooled_prompt_embeds",
+        ("$pooled_prompt_embeds",),
+        required=True,
+    ),
+    Rule(
+        "conditioner/joined_text.adopt_negative.negative_pooled_prompt_embeds",
+        ("$negative_pooled_prompt_embeds",),
+        required=True,
+    ),
     Rule("conditioner/joined_text.encode.backbone", ("backbone.spec",)),
     Rule("conditioner/joined_text.encode_negative.backbone", ("backbone.spec",)),
     Rule("conditioner.embed.conditioning", ("conditioner.adopt", "conditioner.encode")),
@@ -43,7 +54,6 @@ ROLE_RULES: tuple[Rule, ...] = (
         "guidance.branches.negative", ("conditioner.adopt_negative", "conditioner.encode_negative")
     ),
     Rule("guidance.branches.backbone", ("backbone.spec",)),
-    Rule("guidance/true_cfg.branches.adopted", ("conditioner.adopt_negative",)),
     # Pictures in.
     Rule("processor/vae_image.preprocess.pictures", ("$init_image",)),
     Rule("processor/vae_image.preprocess.codec", ("codec.spec",)),
@@ -60,18 +70,16 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("codec.sample.posterior", ("self.encode",)),
     Rule("codec.sample.batch", ("layout.batch",)),
     # Pictures that the model reads beside the one that it makes.
-    Rule("processor/reference_image.preprocess.pictures", ("$reference_image",)),
-    Rule("processor/reference_image.preprocess.codec", ("codec.spec",)),
-    Rule("processor/reference_image.preprocess.backbone", ("backbone.spec",)),
-    Rule("reference_codec.encode.image", ("processor/reference_image.preprocess",)),
-    Rule("reference_codec.mode.posterior", ("self.encode",)),
-    Rule("reference_codec.mode.batch", ("layout.batch",)),
-    Rule("layout.positions.reference", ("reference_codec.mode",)),
-    Rule("layout.positions.begun", ("codec.sample",)),
     Rule("processor/reference_pictures.preprocess.pictures", ("$reference_image",)),
     Rule("processor/reference_pictures.preprocess.codec", ("codec.spec",)),
     Rule("processor/reference_pictures.preprocess.backbone", ("backbone.spec",)),
+    # A picture that a run begins with decides its size where a graph takes it from there.
+    Rule("processor/reference_pictures.fit.pictures", ("$init_image",)),
+    Rule("processor/reference_pictures.fit.codec", ("codec.spec",)),
+    Rule("processor/reference_pictures.fit.backbone", ("backbone.spec",)),
     Rule("reference_codec.modes.pictures", ("processor/reference_pictures.preprocess",)),
+    Rule("reference_codec.modes.batch", ("layout.batch",)),
+    Rule("layout.positions.begun", ("codec.sample",)),
     Rule("layout.positions.references", ("reference_codec.modes",)),
     Rule("layout.size.references", ("processor/reference_pictures.preprocess",)),
     Rule("processor/control_image.preprocess.pictures", ("$control_image",)),
@@ -118,9 +126,9 @@ ROLE_RULES: tuple[Rule, ...] = (
     # stochastic solver goes on with the numbers after that draw.
     Rule("processor/inpaint_blend.blend.channels", ("processor/inpaint_channels.join",)),
     Rule("processor/inpaint_blend.blend.backbone", ("backbone.spec",)),
-    Rule("processor/fill_channels.join.mask", ("processor/inpaint_mask.preprocess",)),
-    Rule("processor/fill_channels.join.masked_latents", ("masked_codec.sample",)),
-    Rule("processor/fill_channels.join.codec", ("codec.spec",)),
+    Rule("processor/inpaint_channels.join_pixels.mask", ("processor/inpaint_mask.preprocess",)),
+    Rule("processor/inpaint_channels.join_pixels.masked_latents", ("masked_codec.sample",)),
+    Rule("processor/inpaint_channels.join_pixels.codec", ("codec.spec",)),
     Rule(
         "backbone.predict.channels",
         (
@@ -161,7 +169,7 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("layout.pack.latents", ("codec.sample",)),
     Rule("layout.pack_mask.mask", ("processor/inpaint_mask.resize",)),
     Rule("layout.pack_mask.codec", ("codec.spec",)),
-    Rule("layout.pack_channels.channels", ("processor/fill_channels.join",)),
+    Rule("layout.pack_channels.channels", ("processor/inpaint_channels.join_pixels",)),
     Rule("layout.unpack.latents", ("solver.finish",)),
     Rule("layout.unpack.shape", ("self.shape",)),
     Rule("source.sample.shape", ("layout.shape",), mode="denoise"),

@@ -39,6 +39,8 @@ from yggdrasil.core.values import (
     Conditioning,
     ConditioningValue,
     Extras,
+    LatentShape,
+    LatentShapeValue,
     ModelInput,
     ModelOutput,
     SolverState,
@@ -375,11 +377,32 @@ class AbstractTimesteps(AbstractBaseBlock):
 class AbstractLayout(AbstractBaseBlock):
     """Turns specs, sizes and batch into shapes, and packs latents where a family packs.
 
-    Ops by convention: ``shape(...) -> LatentShape``, ``match(latents) -> LatentShape``, ``pack``,
-    ``unpack``.
+    Further ops by convention: ``shape(...) -> LatentShape``, ``pack``, ``unpack``.
     """
 
     role: ClassVar[str] = "layout"
+
+    @op
+    @final
+    def match(self, latents: Latents) -> LatentShape:
+        """Gives the shape of latents that are there, for noise to be added to them.
+
+        Args:
+            latents: ``b c h w``.
+        """
+        return LatentShapeValue(
+            shape=tuple(latents.shape), dtype=latents.dtype, device=latents.device
+        )
+
+    @op
+    @final
+    def batch(self, conditioning: Conditioning) -> int:
+        """Gives how many samples a run makes, for what must be repeated to fit.
+
+        Args:
+            conditioning: Of the run.
+        """
+        return conditioning.batch
 
 
 class AbstractOuterModule(AbstractBaseBlock):

@@ -9,7 +9,8 @@ from it. A *source* is
 * ``self.op+splices``: the same after every op that is spliced in behind it;
 * ``$name``: a graph input.
 
-A rule without sources keeps an input from being taken by its name: nothing feeds it.
+A rule without sources keeps an input from being taken by its name: nothing feeds it. One of the
+graph's own holds against the general ones too.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Rule:
         mode: The wiring that the rule belongs to; None for every wiring.
         carried: The source from the second iteration on: this input closes a loop.
         until: For a carried input: the op of the same node that says when the loop ends.
+        required: Whether the op is there only where one of the sources is, though its signature has
+            a default for the input.
     """
 
     target: str
@@ -39,6 +42,7 @@ class Rule:
     mode: Mode | None = None
     carried: str | None = None
     until: str | None = None
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)

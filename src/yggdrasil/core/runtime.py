@@ -72,7 +72,7 @@ class Runtime:
         kept = self._plans.setdefault(key, [])
         for plan in kept:
             for guard in plan.guards:
-                guard.block.check_inputs(guard.vertex.op, guard.known(given))
+                guard.check(given)
             if all(guard.holds(given) for guard in plan.guards):
                 return plan
         plan = make_plan(self.wiring(mode), given, wanted)

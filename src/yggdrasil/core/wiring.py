@@ -6,6 +6,7 @@ the order in which nodes were added, or on the values of a call.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -161,10 +162,12 @@ class _Weaver:
                 reasons.append(reason)
             else:
                 absent.append((len(choices), reason))
-        closing = next((r for r in self._rules_for(node, spec, port) if r.carried), None)
+        rules = self._rules_for(node, spec, port)
+        closing = next((r for r in rules if r.carried), None)
         carried = None if closing is None else closing.carried
+        needed = any(rule.required for rule in rules)
         return Candidates(
-            port=port,
+            port=dataclasses.replace(port, required=True) if needed else port,
             choices=tuple(choices),
             reasons=tuple(reasons),
             absent=tuple(absent),
@@ -200,13 +203,12 @@ class _Weaver:
         """Gives the rules of an input: none where it has an explicit edge or sees no rules."""
         if not node.auto_connect or (node.path, spec.name, port.name) in self._edges:
             return []
-        heads = (*node.type_names, node.role)
-        return [
-            rule
+        targets = [f"{each}.{spec.name}.{port.name}" for each in (*node.type_names, node.role)]
+        own, general = (
+            [rule for target in targets for rule in rules.get(target, ())]
             for rules in self._rules[node.scope]
-            for head in heads
-            for rule in rules.get(f"{head}.{spec.name}.{port.name}", ())
-        ]
+        )
+        return own if any(not rule.sources for rule in own) else own + general
 
     def _match(self, node: FlatNode, pattern: str, port: Port) -> list[tuple[Source, ...]]:
         """Gives the choices that one pattern offers, usually one."""

@@ -28,7 +28,7 @@ from yggdrasil.pipelines.live.preview import Preview, PreviewFrame
 from yggdrasil.pipelines.loras import PipelineLoras
 from yggdrasil.pipelines.makers import PipelineMakers
 from yggdrasil.pipelines.metadata import describe_call
-from yggdrasil.pipelines.notices import warn_of_unread
+from yggdrasil.pipelines.notices import refuse_twice, warn_of_unread
 from yggdrasil.pipelines.opaque import check_company, keep_none, whole_block
 from yggdrasil.pipelines.parts import PipelineParts
 from yggdrasil.pipelines.placement.devices import checked_device
@@ -300,6 +300,8 @@ class InferencePipeline(
         self._fill()
         wiring = self._runtime.wiring()
         call = keep_none(self.graph, call)
+        if whole_block(self.graph) is None:  # which looks itself
+            refuse_twice(call)
         task, inputs = bind_call(self.graph, wiring, self.task, call)
         # Where a graph gives latents too, pictures are what is decoded of them.
         unasked = {"undecoded"}
@@ -329,8 +331,9 @@ class InferencePipeline(
             type(each).__name__ for each in listeners if not getattr(each, "harmless", False)
         )
         return Origin.take(
-            self._declaration, given, task=self.task, placement=self._placement, watched=watched
-        )
+            self._declaration, given, task=self.task, placement=self._placement,
+            memory=self._treatments.said(), watched=watched,
+        )  # fmt: skip
 
     def _known(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Keeps the inputs that the graph has."""

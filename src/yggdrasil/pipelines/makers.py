@@ -43,6 +43,8 @@ from yggdrasil.pipelines.opening import (
     sort_options,
 )
 from yggdrasil.pipelines.placement.placing import DtypeArgument, set_dtypes
+from yggdrasil.pipelines.placement.remembered import restore
+from yggdrasil.pipelines.placement.treatments import Treatments
 
 if TYPE_CHECKING:
     from yggdrasil.pipelines.workflows.opening import Opened
@@ -62,6 +64,7 @@ class PipelineMakers(ABC):
     task: str | None
     _library: Library | None
     _placement: tuple[torch.device | None, torch.dtype | None]
+    _treatments: Treatments
 
     @classmethod
     @abstractmethod
@@ -372,6 +375,7 @@ class PipelineMakers(ABC):
             task=self.task,
             library=self._library,
             placement=self._placement,
+            memory=self._treatments.said(),
         )
 
 
@@ -384,4 +388,6 @@ def make_pipeline(cls: type[P], opened: Opened) -> P:
     """
     pipeline = cls.from_graph(opened.graph, task=opened.workflow.task, library=opened.library)
     check_files(opened.graph)
-    return pipeline.to(opened.device, opened.dtype)
+    pipeline.to(opened.device, opened.dtype)
+    restore(pipeline, opened.workflow.memory)
+    return pipeline

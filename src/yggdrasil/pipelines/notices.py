@@ -1,4 +1,4 @@
-"""What people are told that is no error."""
+"""What people are told of a call: what is passed over, and what says a thing twice."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from yggdrasil.core.errors import InputError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
 from yggdrasil.core.tasks import Task
 from yggdrasil.hub.library import Library
 from yggdrasil.pipelines.components import blocks_of
 
-__all__ = ["warn_of_left_out", "warn_of_unread"]
+__all__ = ["refuse_twice", "warn_of_left_out", "warn_of_unread"]
 
 _log = logging.getLogger("yggdrasil")
 
@@ -57,6 +58,20 @@ def warn_of_unread(call: Mapping[str, Any], task: Task | None, plan: Plan) -> No
             f"{'it' if len(unread) == 1 else 'them'}. print(pipe.plan(...)) shows what runs.",
             stacklevel=3,
         )
+
+
+def refuse_twice(call: Mapping[str, Any]) -> None:
+    """Refuses a prompt beside its embeddings, as every pipeline of Diffusers does.
+
+    Args:
+        call: The arguments.
+
+    Raises:
+        InputError: Both are given.
+    """
+    for name in ("prompt", "negative_prompt"):
+        if call.get(name) is not None and call.get(f"{name}_embeds") is not None:
+            raise InputError(f"{name} and {name}_embeds are both given: give one of them.")
 
 
 def _asks_nothing(value: Any) -> bool:

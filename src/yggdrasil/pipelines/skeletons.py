@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from PIL import Image
@@ -14,6 +14,7 @@ from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError, ModelError, YggdrasilError
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.config_library import ConfigLibrary, ConfigSource
+from yggdrasil.hub.config_sets import whole_set
 from yggdrasil.hub.pipeline_classes import tasks_by_class
 from yggdrasil.pipelines.components import blocks_of, check_whole
 from yggdrasil.pipelines.inference import InferencePipeline
@@ -84,7 +85,8 @@ def check_set(name: str) -> Checked:
 
     Tasks that are chosen by name alone are for models of their own, so another model may refuse
     them; its own task and all the others have to be planned, and to read the pictures that they
-    require. Of a part, and where there is no template yet, the models alone are built.
+    require. A part is planned in the model that it is for, where one is named; of others, and where
+    there is no template yet, the models alone are built.
 
     Args:
         name: Of the set.
@@ -94,6 +96,7 @@ def check_set(name: str) -> Checked:
     """
     begun = time.perf_counter()
     library = ConfigLibrary.open(name)
+    library = replace(library, configs=whole_set(library.configs))
     template, task = tasks_by_class().get(library.configs.pipeline or "", (None, None))
     planned: dict[str, int] = {}
     refused: dict[str, str] = {}
@@ -132,9 +135,18 @@ def _planned(pipeline: InferencePipeline, task: str, settings: Mapping[str, Any]
     required = settings.get("requires", ())
     takes = {*settings.get("takes", ()), *settings.get("also_takes", ())}
     prompt = "a cat" if "prompt" in takes else None
-    pictures: dict[str, Any] = dict.fromkeys(required, _PICTURE)
-    plan = pipeline.plan(prompt, **pictures)
     inputs = settings.get("arguments", {})
+    # What nodes want of every call, such as a ControlNet its picture.
+    wanted = {
+        name
+        for _, block in blocks_of(pipeline.graph)
+        for name, needed in block.call_inputs.items()
+        if needed
+    } - {inputs.get(name, name) for name in required}
+    # Some are told of what kind the picture is.
+    kinds = dict.fromkeys({"control_mode"} & (takes | wanted), 0)
+    pictures: dict[str, Any] = dict.fromkeys(({*required} | wanted) - kinds.keys(), _PICTURE)
+    plan = pipeline.plan(prompt, **{**pictures, **kinds})
     calls = list(plan.calls())
     read = {slot for call in calls for slot in call.reads()}
     unread = [name for name in required if plan.inputs.get(inputs.get(name, name)) not in read]

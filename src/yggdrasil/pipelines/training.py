@@ -46,7 +46,8 @@ class TrainingPipeline:
         library: The model that fills components whose nodes name none.
 
     Raises:
-        ConfigError: A node or stage does not exist, or none is named.
+        ConfigError: A node or stage does not exist, or none is named; or one has a dtype of its
+            own, which training does not keep.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class TrainingPipeline:
         self._library = library
         self._runtime = Runtime(graph)
         _check_nodes(graph, train_nodes, train_stages)
+        _check_dtypes(graph)
         fill(graph, library)
 
     @classmethod
@@ -237,6 +239,7 @@ class TrainingPipeline:
             ConfigError: A node that is to be trained has no weights, or settings do not fit.
             ModelError: A component cannot be loaded.
         """
+        _check_dtypes(self.graph)  # which may have been edited
         blocks = [block for _, block in blocks_of(self.graph)]
         for block in blocks:
             block.load()
@@ -300,6 +303,22 @@ def _check_nodes(graph: ComputeGraph, nodes: Sequence[str], stages: Sequence[str
     names = [*nodes, *stages]
     if len(set(names)) < len(names):
         raise ConfigError(f"train_nodes names a node twice: {', '.join(names)}.")
+
+
+def _check_dtypes(graph: ComputeGraph) -> None:
+    """Refuses dtypes of nodes: the weights that are trained, and what they meet, are in float32."""
+    waiting: list[tuple[str, ComputeGraph]] = [("", graph)]
+    while waiting:
+        prefix, each = waiting.pop()
+        for name, node in each.nodes.items():
+            if node.dtype not in (None, "float32"):
+                raise ConfigError(
+                    f"Node {prefix + name!r} has the dtype {node.dtype}, and training keeps "
+                    f"weights in float32: call set_dtype({name!r}, None) on its graph first. "
+                    'TrainingSettings(precision="bf16") computes in bfloat16.'
+                )
+            if node.block is not None and node.block.inner_graph is not None:
+                waiting.append((f"{prefix}{name}.", node.block.inner_graph))
 
 
 def _check_node(graph: ComputeGraph, path: str, word: str) -> None:

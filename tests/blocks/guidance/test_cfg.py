@@ -31,6 +31,12 @@ def test_a_distilled_model_is_never_guided():
     assert block.unused_inputs("branches", {"guidance_scale": 4.0}) == {"negative"}
 
 
+def test_guidance_that_is_optional_is_off_without_a_negative_conditioning():
+    block = make_block("guidance/cfg", optional=True)
+    assert block.branches(conditioning(), None, 2.0).names == ("positive",)
+    assert block.branches(conditioning(), conditioning(), 2.0).names == ("negative", "positive")
+
+
 def test_negative_comes_first():
     positive, negative = conditioning(), conditioning()
     branches = CFG.branches(positive, negative)

@@ -43,9 +43,12 @@ def test_layers_are_skipped_within_a_window_of_steps():
 def test_combine_goes_away_from_what_skipped_layers_answer():
     tensors = [torch.tensor([each]) for each in (1.0, 3.0, 2.0)]
     prediction = BranchedValue(("negative", "positive", "skipped"), tuple(tensors))
-    assert BLOCK.combine(prediction, 5.0, 2.0).item() == 1.0 + 5.0 * 2.0 + 2.0 * 1.0
+    assert (
+        BLOCK.combine(prediction, 5.0, skip_layer_guidance_scale=2.0).item()
+        == 1.0 + 5.0 * 2.0 + 2.0 * 1.0
+    )
     plain = BranchedValue(("negative", "positive"), tuple(tensors[:2]))
-    assert BLOCK.combine(plain, 5.0, 2.0).item() == 11.0
+    assert BLOCK.combine(plain, 5.0, skip_layer_guidance_scale=2.0).item() == 11.0
 
 
 @pytest.mark.parametrize(

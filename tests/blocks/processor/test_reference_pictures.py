@@ -47,3 +47,15 @@ def test_pictures_that_cannot_be_are_refused():
     with pytest.raises(InputError, match="There are 2 pictures"):
         BLOCK.preprocess([picture(), picture()], CODEC, BACKBONE, single=True)
     assert len(BLOCK.preprocess(picture(32, 90), CODEC, BACKBONE, single=True)) == 1
+
+
+def test_where_there_are_sizes_all_are_brought_to_the_one_nearest_to_the_first():
+    trained = make_block("processor/reference_pictures", sizes=[[32, 64], [64, 64], [64, 32]])
+    (made,) = trained.preprocess([picture(100, 40), picture(64, 64)], CODEC, BACKBONE)
+    assert made.shape == (2, 3, 32, 64)
+    (own,) = trained.preprocess(picture(100, 40), CODEC, BACKBONE, auto_resize=False)
+    assert own.shape == (1, 3, 32, 96)
+    latents = torch.zeros(1, 16, 4, 6)
+    assert trained.preprocess(latents, CODEC, BACKBONE)[0] is latents
+    with pytest.raises(InputError, match="cannot be read as pictures"):
+        trained.preprocess("a.png", CODEC, BACKBONE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -120,6 +122,27 @@ def test_ctrl_c_ends_the_loop_and_goes_on_to_the_decoder(theirs, ours):
     whole = ours(**CALL, seed=0).images
     assert not np.array_equal(result.images, whole)
     del theirs
+
+
+def test_a_second_thread_waits_until_the_pipeline_is_free(ours):
+    alone = {seed: ours(**CALL, seed=seed).images for seed in (0, 1)}
+    ours._runtime.cache.clear()
+    made, threads = {}, []
+
+    def second():
+        made[1] = ours(**CALL, seed=1).images
+
+    def meanwhile(pipe, index, timestep, values):
+        del pipe, timestep, values
+        if index == 1:
+            threads.append(threading.Thread(target=second))
+            threads[0].start()
+            threads[0].join(timeout=0.3)
+        return {}
+
+    made[0] = ours(**CALL, seed=0, callback_on_step_end=meanwhile).images
+    threads[0].join()
+    assert all(np.array_equal(made[seed], alone[seed]) for seed in alone)
 
 
 def test_a_run_is_cancelled_between_its_steps(ours):

@@ -73,6 +73,20 @@ def test_weights_that_change_are_noticed(theirs):
     assert not np.array_equal(before, pipe(seed=0, **CALL).images)
 
 
+def test_settings_of_a_component_without_weights_that_change_are_noticed():
+    theirs = tiny_pipeline(seed=1)
+    pipe = InferencePipeline.from_diffusers(theirs, opaque=True)
+    call = {"prompt": "a cat", "seed": 0, "num_inference_steps": 2, "output_type": "np"}
+    before = pipe(**call).images
+    theirs.tokenizer.model_max_length = 9
+    after = pipe(**call).images
+    expected = theirs(
+        "a cat", generator=torch.Generator().manual_seed(0), num_inference_steps=2, output_type="np"
+    )
+    assert not np.array_equal(after, before)
+    assert np.array_equal(after, expected.images)
+
+
 def test_a_scheduler_in_the_place_of_its_own_is_used(theirs, tmp_path):
     theirs.save_pretrained(tmp_path)
     other = theirs.scheduler.from_config(theirs.scheduler.config, beta_end=0.5)

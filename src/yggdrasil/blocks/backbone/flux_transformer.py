@@ -10,10 +10,10 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
+from yggdrasil.blocks.backbone.channels import check_channels, reads_mask, unused_channels
 from yggdrasil.blocks.checks import check_count
-from yggdrasil.blocks.configuration import with_defaults
+from yggdrasil.blocks.configuration import model_config
 from yggdrasil.core.component import Component
-from yggdrasil.core.errors import InputError
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.residuals import summed
 from yggdrasil.core.roles import AbstractBackbone
@@ -23,6 +23,7 @@ __all__ = ["FluxTransformerBackbone"]
 
 _GUIDANCE_WIDTH = 256
 _SCHEDULE = 1000
+_MISSING = "FLUX Fill wants `image` and `mask_image`, FLUX Control wants `control_image`"
 _CONTEXTS = {"positive": "cond", "negative": "uncond"}
 
 _RESIDUALS = frozenset(
@@ -61,7 +62,7 @@ class FluxTransformerBackbone(AbstractBackbone):
 
     def describe_input(self) -> BackboneSpecValue:
         """Gives channels of latents that are not packed, size, and whether guidance is embedded."""
-        config = self._config_of_model()
+        config = model_config(self, "transformer")
         return BackboneSpecValue(
             in_channels=config["in_channels"] // self.patch**2,
             sample_size=(self.sample_size, self.sample_size),
@@ -69,9 +70,7 @@ class FluxTransformerBackbone(AbstractBackbone):
             patch=self.patch,
             text_width=config["joint_attention_dim"],
             widths=(config["num_attention_heads"] * config["attention_head_dim"],),
-            # Further channels as many as latents have are a picture; what is more is its mask.
-            reads_mask=config["in_channels"]
-            > 2 * (config["out_channels"] or config["in_channels"]),
+            reads_mask=reads_mask(config),
         )
 
     def evaluate(
@@ -102,13 +101,13 @@ class FluxTransformerBackbone(AbstractBackbone):
                 has not the channels that the transformer reads.
         """
         transformer = self.transformer
-        if sample.shape[-1] != transformer.config.in_channels:
-            raise InputError(_wrong_channels(sample.shape[-1], transformer.config.in_channels))
+        check_channels("transformer", sample.shape[-1], transformer.config.in_channels, _MISSING)
         named = dict(conditioning.tensors)
         reference = named.pop("reference", None)
         tokens = sample.shape[1]
         if reference is not None:
-            sample = torch.cat([sample, reference], dim=1)
+            # The codec may have a dtype of its own.
+            sample = torch.cat([sample, reference.to(sample.dtype)], dim=1)
         shared = dict(conditioning.shared)
         if "txt_ids" in shared:  # which are as many as the longest text of all branches needs
             shared["txt_ids"] = shared["txt_ids"][: named["encoder_hidden_states"].shape[1]]
@@ -128,12 +127,8 @@ class FluxTransformerBackbone(AbstractBackbone):
             op: The op that will be run.
             known: Values of its inputs that are known.
         """
-        config = self._config_of_model()
-        if op == "predict" and config["in_channels"] == (
-            config["out_channels"] or config["in_channels"]
-        ):
-            return frozenset({"channels"})
-        return frozenset()
+        del known
+        return unused_channels(op, model_config(self, "transformer"))
 
     def cache_context(self, branch: str) -> contextlib.AbstractContextManager[None]:
         """Names the branch to the model's caching hooks as Diffusers' pipelines name it."""
@@ -141,20 +136,3 @@ class FluxTransformerBackbone(AbstractBackbone):
             _CONTEXTS.get(branch, branch)
         )
         return context
-
-    def _config_of_model(self) -> Mapping[str, Any]:
-        """Gives the configuration, complete."""
-        cls = self.slots()["transformer"].cls
-        return with_defaults(cls, self.component_config("transformer"))
-
-
-def _wrong_channels(seen: int, wanted: int) -> str:
-    """Says what is missing or too much, with the cases that are met most."""
-    if seen < wanted:
-        advice = (
-            "It reads further channels beside the latents: FLUX Fill wants `image` and "
-            "`mask_image`, FLUX Control wants `control_image`."
-        )
-    else:
-        advice = "It reads fewer: leave out what is given beside the latents."
-    return f"The transformer reads {wanted} channels a token and was given {seen}. {advice}"

@@ -8,8 +8,9 @@ from typing import Any
 from diffusers import SD3Transformer2DModel
 from torch import Tensor
 
+from yggdrasil.blocks.backbone.channels import check_channels, reads_mask, unused_channels
 from yggdrasil.blocks.backbone.kinds import PatchEmbedder
-from yggdrasil.blocks.configuration import with_defaults
+from yggdrasil.blocks.configuration import model_config
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.ports import op
@@ -20,6 +21,7 @@ from yggdrasil.core.values import BackboneSpecValue, ConditioningValue
 
 __all__ = ["SD3TransformerBackbone"]
 
+_MISSING = "an inpainting one (33) wants `image` and `mask_image`"
 _RESIDUALS = frozenset({"block_controlnet_hidden_states"})
 
 
@@ -35,7 +37,7 @@ class SD3TransformerBackbone(AbstractBackbone):
 
     def describe_input(self) -> BackboneSpecValue:
         """Gives channels, sizes, the text's width and the number of layers."""
-        config = self._config_of_model()
+        config = model_config(self, "transformer")
         size, patch = config["sample_size"], config["patch_size"]
         most = config["pos_embed_max_size"]
         return BackboneSpecValue(
@@ -46,8 +48,7 @@ class SD3TransformerBackbone(AbstractBackbone):
             text_width=config["joint_attention_dim"],
             layers=config["num_layers"],
             widths=(config["num_attention_heads"] * config["attention_head_dim"],),
-            # Further channels as many as latents have are a picture; what is more is its mask.
-            reads_mask=config["in_channels"] > 2 * config["out_channels"],
+            reads_mask=reads_mask(config),
         )
 
     def evaluate(
@@ -77,12 +78,7 @@ class SD3TransformerBackbone(AbstractBackbone):
                 number of tokens wide and high.
         """
         transformer = self.transformer
-        if sample.shape[1] != transformer.config.in_channels:
-            raise InputError(
-                f"The transformer reads {transformer.config.in_channels} channels and was given "
-                f"{sample.shape[1]}: an inpainting one (33) wants mask and masked picture, so give "
-                "`image` and `mask_image`; others read latents alone."
-            )
+        check_channels("transformer", sample.shape[1], transformer.config.in_channels, _MISSING)
         patch = transformer.config.patch_size
         if sample.shape[-2] % patch or sample.shape[-1] % patch:
             raise InputError(
@@ -116,11 +112,4 @@ class SD3TransformerBackbone(AbstractBackbone):
             known: Values of its inputs that are known.
         """
         del known
-        config = self._config_of_model()
-        # It answers latents: what it reads beyond their channels are further ones.
-        if op == "predict" and config["in_channels"] <= (config["out_channels"] or 0):
-            return frozenset({"channels"})
-        return frozenset()
-
-    def _config_of_model(self) -> Mapping[str, Any]:
-        return with_defaults(SD3Transformer2DModel, self.component_config("transformer"))
+        return unused_channels(op, model_config(self, "transformer"))

@@ -10,7 +10,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from yggdrasil.blocks.configuration import with_defaults
+from yggdrasil.blocks.backbone.channels import check_channels, reads_mask, unused_channels
+from yggdrasil.blocks.configuration import model_config
 from yggdrasil.blocks.text_widths import check_states
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
@@ -24,6 +25,7 @@ __all__ = ["UNet2DConditionBackbone"]
 _CHANNELS = "channels"
 _PARAMETERS = frozenset(inspect.signature(UNet2DConditionModel.forward).parameters)
 
+_MISSING = "an inpainting UNet (9) wants `image` and `mask_image`, others want `channels`"
 _RESIDUALS = frozenset({"down_block_additional_residuals", "mid_block_additional_residual"})
 
 
@@ -42,7 +44,7 @@ class UNet2DConditionBackbone(AbstractBackbone):
 
     def describe_input(self) -> BackboneSpecValue:
         """Gives channels, trained size and the width of an embedded guidance scale."""
-        config = with_defaults(UNet2DConditionModel, self.component_config("unet"))
+        config = model_config(self, "unet")
         size = config["sample_size"]
         return BackboneSpecValue(
             in_channels=config["in_channels"],
@@ -51,8 +53,7 @@ class UNet2DConditionBackbone(AbstractBackbone):
             guidance_embedding=config["time_cond_proj_dim"],
             text_width=_text_width(config["cross_attention_dim"]),
             widths=tuple(config["block_out_channels"]),
-            # Further channels as many as latents have are a picture; what is more is its mask.
-            reads_mask=config["in_channels"] > 2 * config["out_channels"],
+            reads_mask=reads_mask(config),
         )
 
     def evaluate(
@@ -84,8 +85,7 @@ class UNet2DConditionBackbone(AbstractBackbone):
         named: Mapping[str, Any] = conditioning.tensors
         if _CHANNELS in named:
             sample = torch.cat([sample, named[_CHANNELS]], dim=1)
-        if sample.size(1) != unet.config.in_channels:
-            raise InputError(_wrong_channels(sample.size(1), unet.config.in_channels))
+        check_channels("UNet", sample.size(1), unet.config.in_channels, _MISSING)
         # Most are named by its parameters and nothing else is given: then there is nothing to do.
         if residuals or model_arguments or conditioning.shared or not _PARAMETERS.issuperset(named):
             named = _arguments(conditioning, residuals, model_arguments)
@@ -120,11 +120,8 @@ class UNet2DConditionBackbone(AbstractBackbone):
             op: The op that will be run.
             known: Values of its inputs that are known.
         """
-        config = with_defaults(UNet2DConditionModel, self.component_config("unet"))
-        # It answers latents: what it reads beyond their channels are further ones.
-        if op == "predict" and config["in_channels"] <= config["out_channels"]:
-            return frozenset({"channels"})
-        return frozenset()
+        del known
+        return unused_channels(op, model_config(self, "unet"))
 
 
 def _arguments(
@@ -145,15 +142,3 @@ def _arguments(
 def _text_width(width: int | list[int] | tuple[int, ...]) -> int | None:
     """Gives the width of the text states; None where blocks read several."""
     return width if isinstance(width, int) else None
-
-
-def _wrong_channels(seen: int, wanted: int) -> str:
-    """Says what is missing or too much, with the cases that are met most."""
-    if seen < wanted:
-        advice = (
-            "It reads further channels beside the latents: an inpainting UNet (9) wants the mask "
-            "and the masked picture, so give `image` and `mask_image`; others want `channels`."
-        )
-    else:
-        advice = "It reads latents alone: leave out what is given as `channels`."
-    return f"The UNet reads {wanted} channels and was given {seen}. {advice}"

@@ -184,19 +184,27 @@ class AutoencoderKLCodec(AbstractCodec):
         return concatenate_to(latents, wanted, "pictures")
 
     @op
-    def modes(self, pictures: PictureSet) -> LatentSet:
+    def modes(
+        self,
+        pictures: PictureSet,
+        batch: int | None = None,
+        one_by_one: bool = False,  # noqa: FBT001, FBT002 - a port
+    ) -> LatentSet:
         """Encodes pictures of several sizes, each by itself, to their likeliest latents.
 
         Args:
-            pictures: Each ``1 c H W`` in [-1, 1].
+            pictures: Each ``n c H W`` in [-1, 1].
+            batch: How many latents of each are wanted, a multiple of ``n``; None for ``n``.
+            one_by_one: As for ``encode``.
 
         Returns:
-            For each ``1 c h w``, scaled as the backbone expects them.
+            For each ``b c h w``, scaled as the backbone expects them.
 
         Raises:
-            InputError: A picture has not the channels that the codec reads.
+            InputError: A picture has not the channels that the codec reads, or the batch is no
+                multiple of the pictures.
         """
-        return tuple(self.mode(self.encode(each)) for each in pictures)
+        return tuple(self.mode(self.encode(each, one_by_one), batch) for each in pictures)
 
     @op
     def scale(self, raw_latents: Latents, shift_latents: bool = True) -> Latents:  # noqa: FBT001, FBT002 - a port

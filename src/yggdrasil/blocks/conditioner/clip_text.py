@@ -12,6 +12,7 @@ from yggdrasil.blocks.checks import check_count
 from yggdrasil.blocks.clip_tokens import as_texts, pad_tokens, spell_out, tokenize
 from yggdrasil.blocks.computing_device import computing_device
 from yggdrasil.blocks.lora_scale import lora_scaled, without_scale
+from yggdrasil.blocks.text_encoder.prompts import check_prompts, negative_texts
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import ModelArguments, PromptEmbeds, Prompts
@@ -86,14 +87,7 @@ class CLIPTextConditioner(AbstractConditioner):
                 f"num_images_per_prompt is {num_images_per_prompt}, which does not divide the "
                 f"positive conditioning's batch of {positive.batch}: give both the same."
             )
-        texts = as_texts("negative_prompt", negative_prompt)
-        if isinstance(negative_prompt, str):
-            texts = texts * prompts
-        elif len(texts) != prompts:
-            raise InputError(
-                f"negative_prompt has {len(texts)} texts for {prompts} prompts: give one text for "
-                "all, or one for each."
-            )
+        texts = negative_texts(negative_prompt, None, prompts)
         tokens = positive.tensors["encoder_hidden_states"].shape[1]
         inputs = pad_tokens(self.tokenizer, spell_out(self.tokenizer, texts), tokens)
         # Diffusers skips layers for the positive prompt only.
@@ -144,11 +138,7 @@ class CLIPTextConditioner(AbstractConditioner):
             InputError: A value cannot be right.
         """
         del op
-        if "num_images_per_prompt" in known:
-            check_count("num_images_per_prompt", known["num_images_per_prompt"])
-        for name in ("prompt", "negative_prompt"):
-            if name in known:
-                as_texts(name, known[name])
+        check_prompts(known)
         skip = known.get("clip_skip")
         if skip is not None:
             check_count("clip_skip", skip, least=0)

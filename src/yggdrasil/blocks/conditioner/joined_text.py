@@ -1,4 +1,4 @@
-"""What several text encoders say, as one conditioning."""
+"""What text encoders say, as one conditioning."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TOKENS = 512
 
 @register_block("conditioner/joined_text")
 class JoinedTextConditioner(AbstractConditioner):
-    """Joins the states of several text encoders.
+    """Joins the states of text encoders.
 
     Args:
         tokens: Names of encoders: those of an inner list are joined along the width, and the inner
@@ -126,14 +126,14 @@ class JoinedTextConditioner(AbstractConditioner):
     def adopt(
         self,
         prompt_embeds: PromptEmbeds,
-        pooled_prompt_embeds: PooledEmbeds,
+        pooled_prompt_embeds: PooledEmbeds | None = None,
         num_images_per_prompt: int = 1,
     ) -> Conditioning:
         """Takes embeddings that the caller computed, in the place of a prompt.
 
         Args:
             prompt_embeds: ``b tokens width``.
-            pooled_prompt_embeds: ``b width``.
+            pooled_prompt_embeds: ``b width``, for a model that reads them.
             num_images_per_prompt: How many samples each is for.
         """
         return self._adopted(prompt_embeds, pooled_prompt_embeds, num_images_per_prompt)
@@ -142,14 +142,14 @@ class JoinedTextConditioner(AbstractConditioner):
     def adopt_negative(
         self,
         negative_prompt_embeds: PromptEmbeds,
-        negative_pooled_prompt_embeds: PooledEmbeds,
+        negative_pooled_prompt_embeds: PooledEmbeds | None = None,
         num_images_per_prompt: int = 1,
     ) -> Conditioning:
         """Takes embeddings that the caller computed, in the place of a negative prompt.
 
         Args:
             negative_prompt_embeds: ``b tokens width``.
-            negative_pooled_prompt_embeds: ``b width``.
+            negative_pooled_prompt_embeds: ``b width``, for a model that reads them.
             num_images_per_prompt: How many samples each is for.
         """
         return self._adopted(
@@ -214,9 +214,8 @@ class JoinedTextConditioner(AbstractConditioner):
             tensors[self.pooled_name] = torch.cat(given, dim=-1) if len(given) > 1 else given[0]
         return ConditioningValue(tensors=tensors, batch=len(joined))
 
-    def _adopted(self, embeds: Tensor, pooled: Tensor, copies: int) -> ConditioningValue:
-        tensors = {
-            _STATES: repeat_each(embeds, copies),
-            self.pooled_name: repeat_each(pooled, copies),
-        }
+    def _adopted(self, embeds: Tensor, pooled: Tensor | None, copies: int) -> ConditioningValue:
+        tensors = {_STATES: repeat_each(embeds, copies)}
+        if pooled is not None:
+            tensors[self.pooled_name] = repeat_each(pooled, copies)
         return ConditioningValue(tensors=tensors, batch=len(embeds) * copies)

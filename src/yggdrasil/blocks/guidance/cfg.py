@@ -44,6 +44,8 @@ class ClassifierFreeGuidance(AbstractGuidance):
         positive_first: Evaluate the positive branch first.
         distilled: Whether the model was distilled to few steps, so that guidance is never on;
             ``is_distilled`` of the model says it.
+        optional: Whether guidance is off, and nothing is missing, where there is no negative
+            conditioning: for models that were distilled to do without.
 
     Source:
         Ho and Salimans 2022 (arXiv:2207.12598), equation 6, with the scale of Saharia et al. 2022
@@ -57,9 +59,11 @@ class ClassifierFreeGuidance(AbstractGuidance):
         self,
         positive_first: bool = False,  # noqa: FBT001, FBT002 - configuration, given by name
         distilled: bool = False,  # noqa: FBT001, FBT002 - the same
+        optional: bool = False,  # noqa: FBT001, FBT002 - the same
     ) -> None:
         self.positive_first = bool(positive_first)
         self.distilled = bool(distilled)
+        self.optional = bool(optional)
 
     @op
     def branches(
@@ -80,7 +84,7 @@ class ClassifierFreeGuidance(AbstractGuidance):
         Raises:
             InputError: Guidance is on without a negative conditioning.
         """
-        if self.distilled:
+        if self.distilled or (self.optional and negative is None):
             return BranchedConditioningValue.of({"positive": positive})
         branches = free_branches(positive, negative, guidance_scale, backbone)
         if self.positive_first:

@@ -8,15 +8,10 @@ from typing import Any, ClassVar
 from diffusers import ControlNetModel
 from torch import Tensor
 
-from yggdrasil.blocks.configuration import with_defaults
+from yggdrasil.blocks.configuration import model_config
 from yggdrasil.blocks.inner_module.bases import check_text_width, check_widths
-from yggdrasil.blocks.inner_module.pictures import (
-    added,
-    check_size,
-    for_each_sample,
-    read_pixels,
-    single,
-)
+from yggdrasil.blocks.inner_module.pictures import added, check_size, read_pixels, single
+from yggdrasil.blocks.processor.control_pictures import for_each_sample
 from yggdrasil.blocks.processor.kinds import CropRegion
 from yggdrasil.core.component import Component
 from yggdrasil.core.kinds import Pictures
@@ -78,9 +73,7 @@ class ControlNet(AbstractInnerModule):
             InputError: The pictures are none that can be read, or not as many as prompts.
         """
         image = read_pixels(control_image, codec.scale, height, width, crop)
-        net = self.controlnet
-        repeated = for_each_sample(image, batch, num_images_per_prompt)
-        tensor = repeated.to(device=net.device, dtype=net.dtype)
+        tensor = for_each_sample(image, batch, num_images_per_prompt, self.controlnet)
         return ControlPictureValue(tensor=tensor, size=(tensor.shape[-2], tensor.shape[-1]))
 
     def evaluate(
@@ -143,6 +136,6 @@ class ControlNet(AbstractInnerModule):
         Raises:
             InputError: They differ.
         """
-        config = with_defaults(ControlNetModel, self.component_config("controlnet"))
+        config = model_config(self, "controlnet")
         check_text_width("ControlNet", config["cross_attention_dim"], backbone)
         check_widths("ControlNet", tuple(config["block_out_channels"]), backbone)

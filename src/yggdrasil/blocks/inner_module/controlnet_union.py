@@ -10,16 +10,10 @@ import torch
 from diffusers import ControlNetUnionModel
 from torch import Tensor
 
-from yggdrasil.blocks.checks import check_count
-from yggdrasil.blocks.configuration import with_defaults
-from yggdrasil.blocks.inner_module.bases import check_text_width, check_widths
-from yggdrasil.blocks.inner_module.pictures import (
-    added,
-    check_size,
-    for_each_sample,
-    read_pixels,
-    scale_of_each,
-)
+from yggdrasil.blocks.configuration import model_config
+from yggdrasil.blocks.inner_module.bases import check_kinds, check_text_width, check_widths
+from yggdrasil.blocks.inner_module.pictures import added, check_size, read_pixels, scale_of_each
+from yggdrasil.blocks.processor.control_pictures import for_each_sample
 from yggdrasil.blocks.processor.kinds import CropRegion
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
@@ -91,12 +85,9 @@ class ControlNetUnion(AbstractInnerModule):
                 f"There are {len(several)} control images and {len(modes)} kinds in control_mode: "
                 "give the kind of each."
             )
-        net = self.controlnet
+        read = [read_pixels(each, codec.scale, height, width, crop) for each in several]
         prepared = [
-            for_each_sample(
-                read_pixels(each, codec.scale, height, width, crop), batch, num_images_per_prompt
-            ).to(device=net.device, dtype=net.dtype)
-            for each in several
+            for_each_sample(each, batch, num_images_per_prompt, self.controlnet) for each in read
         ]
         sizes = {(each.shape[-2], each.shape[-1]) for each in prepared}
         if len(sizes) > 1:
@@ -183,7 +174,7 @@ class ControlNetUnion(AbstractInnerModule):
         Raises:
             InputError: They differ.
         """
-        config = self._config_of_model()
+        config = model_config(self, "controlnet")
         check_text_width("ControlNet", config["cross_attention_dim"], backbone)
         check_widths("ControlNet", tuple(config["block_out_channels"]), backbone)
 
@@ -198,17 +189,5 @@ class ControlNetUnion(AbstractInnerModule):
             InputError: A value cannot be right.
         """
         super().check_inputs(op, known)
-        modes = known.get("control_mode")
-        if op != "picture" or modes is None:
-            return
-        most = self._config_of_model()["num_control_type"]
-        for mode in modes if isinstance(modes, list) else [modes]:
-            check_count("control_mode", mode, least=0)
-            if mode >= most:
-                raise InputError(
-                    f"control_mode is {mode}, but the ControlNet knows {most} kinds of pictures, "
-                    f"0 to {most - 1}."
-                )
-
-    def _config_of_model(self) -> Mapping[str, Any]:
-        return with_defaults(ControlNetUnionModel, self.component_config("controlnet"))
+        if op == "picture" and known.get("control_mode") is not None:
+            check_kinds(known["control_mode"], model_config(self, "controlnet")["num_control_type"])

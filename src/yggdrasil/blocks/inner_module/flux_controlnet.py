@@ -8,17 +8,15 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers import FluxControlNetModel
-from diffusers.image_processor import VaeImageProcessor
 from torch import Tensor
 
 from yggdrasil.blocks.batching import as_generators
-from yggdrasil.blocks.checks import check_count
 from yggdrasil.blocks.codec.coder import Coder
-from yggdrasil.blocks.configuration import with_defaults
-from yggdrasil.blocks.inner_module.bases import check_text_width, check_widths
-from yggdrasil.blocks.inner_module.pictures import count_of, for_each_sample, scale_of_each
-from yggdrasil.blocks.layout.flux import FluxLayout
-from yggdrasil.blocks.processor.vae_image import preprocess
+from yggdrasil.blocks.configuration import model_config
+from yggdrasil.blocks.inner_module.bases import check_kinds, check_transformer
+from yggdrasil.blocks.inner_module.pictures import count_of, scale_of_each
+from yggdrasil.blocks.layout.packed import PackedLayout
+from yggdrasil.blocks.processor.control_pictures import for_each_sample, read_normed
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import Generator, Pictures
@@ -32,6 +30,7 @@ __all__ = ["FluxControlNet"]
 
 _PICTURES, _KINDS, _GUIDANCE = "pictures", "kinds", "guidance"
 _SCHEDULE = 1000
+_ADDED = ("controlnet_block_samples", "controlnet_single_block_samples")
 
 
 @register_block("inner_module/flux_controlnet")
@@ -103,18 +102,14 @@ class FluxControlNet(AbstractInnerModule):
         read: list[Tensor] = []
         size = (0, 0)
         for each in several:
-            image = each
-            if not isinstance(each, Tensor):
-                processor = VaeImageProcessor(vae_scale_factor=codec.scale * side)
-                image = preprocess(processor, "control_image", each, height, width, None)
+            image = read_normed(each, codec.scale * side, height, width)
             size = (image.shape[-2], image.shape[-1])
-            repeated = for_each_sample(image, batch, num_images_per_prompt)
-            tensor = repeated.to(device=net.device, dtype=net.dtype)
+            tensor = for_each_sample(image, batch, num_images_per_prompt, net)
             if net.input_hint_block is None:
                 drawn = coder.encode(tensor).draw(as_generators(generator))
-                tensor = FluxLayout(side).pack(coder.scale(drawn))
+                tensor = PackedLayout(side).pack(coder.scale(drawn))
             read.append(tensor)
-        scale = torch.full([1], guidance_scale, dtype=torch.float32, device=net.device)
+        scale = torch.full([1], guidance_scale, dtype=torch.float32, device=read[0].device)
         return ControlPictureValue(
             tensor=read[0],
             size=size,
@@ -149,59 +144,40 @@ class FluxControlNet(AbstractInnerModule):
             InputError: Picture and sample have not as many tokens.
         """
         del guess
+        net, tensors = self.controlnet, conditioning.tensors
         pictures, kinds = picture.shared[_PICTURES], picture.shared[_KINDS]
         factors = scale_of_each(scale, len(pictures))
+        guidance = None
+        if net.config.guidance_embeds:
+            guidance = tensors.get("guidance", picture.shared[_GUIDANCE]).expand(len(sample))
         parts = []
         for tensor, kind, factor in zip(pictures, kinds, factors, strict=True):
             if factor == 0.0:
                 continue
             one = replace(picture, tensor=tensor)
             self._check_tokens(one, sample)
+            given = net(
+                hidden_states=sample,
+                controlnet_cond=one.of(names),
+                controlnet_mode=_kind_of_each(kind, sample),
+                conditioning_scale=factor,
+                timestep=timestep.expand(len(sample)).to(sample.dtype) / _SCHEDULE,
+                guidance=guidance,
+                pooled_projections=tensors["pooled_projections"],
+                encoder_hidden_states=tensors["encoder_hidden_states"],
+                txt_ids=conditioning.shared["txt_ids"],
+                img_ids=conditioning.shared["img_ids"],
+                joint_attention_kwargs=model_arguments.get("joint_attention_kwargs"),
+                return_dict=False,
+            )
+            named = zip(_ADDED, given, strict=True)
             parts.append(
-                self._evaluate_one(
-                    sample, timestep, conditioning, one, names, kind, factor, model_arguments
+                ResidualsValue(
+                    tensors={name: tuple(each) for name, each in named if each is not None},
+                    shared={"controlnet_blocks_repeat": net.input_hint_block is not None},
                 )
             )
         return parts[0] if len(parts) == 1 else joined(parts)
-
-    def _evaluate_one(
-        self,
-        sample: Tensor,
-        timestep: Tensor,
-        conditioning: ConditioningValue,
-        picture: ControlPictureValue,
-        names: tuple[str, ...],
-        kind: int | None,
-        scale: float,
-        model_arguments: dict[str, Any],
-    ) -> ResidualsValue:
-        net = self.controlnet
-        guidance = None
-        if net.config.guidance_embeds:
-            guidance = conditioning.tensors.get("guidance", picture.shared[_GUIDANCE])
-            guidance = guidance.expand(len(sample))
-        blocks, single_blocks = net(
-            hidden_states=sample,
-            controlnet_cond=picture.of(names),
-            controlnet_mode=_kind_of_each(kind, sample),
-            conditioning_scale=scale,
-            timestep=timestep.expand(len(sample)).to(sample.dtype) / _SCHEDULE,
-            guidance=guidance,
-            pooled_projections=conditioning.tensors["pooled_projections"],
-            encoder_hidden_states=conditioning.tensors["encoder_hidden_states"],
-            txt_ids=conditioning.shared["txt_ids"],
-            img_ids=conditioning.shared["img_ids"],
-            joint_attention_kwargs=model_arguments.get("joint_attention_kwargs"),
-            return_dict=False,
-        )
-        given = {
-            "controlnet_block_samples": blocks,
-            "controlnet_single_block_samples": single_blocks,
-        }
-        return ResidualsValue(
-            tensors={name: tuple(each) for name, each in given.items() if each is not None},
-            shared={"controlnet_blocks_repeat": net.input_hint_block is not None},
-        )
 
     def _check_tokens(self, picture: ControlPictureValue, sample: Tensor) -> None:
         have, wanted = picture.tensor.shape[1], sample.shape[1]
@@ -221,7 +197,7 @@ class FluxControlNet(AbstractInnerModule):
         """
         backbone = known.get("backbone")
         embeds = backbone is not None and backbone.guidance_embedding is not None
-        if op == "picture" and (embeds or not self._config_of_model()["guidance_embeds"]):
+        if op == "picture" and (embeds or not model_config(self, "controlnet")["guidance_embeds"]):
             return frozenset({"guidance_scale"})
         return frozenset()
 
@@ -236,22 +212,9 @@ class FluxControlNet(AbstractInnerModule):
             InputError: A value cannot be right.
         """
         super().check_inputs(op, known)
-        kinds = self._config_of_model()["num_mode"]
-        if op != "picture" or kinds is None:
-            return
-        given = known.get("control_mode")
-        for mode in given if isinstance(given, list) else [given]:
-            if mode is None:
-                raise InputError(
-                    f"The ControlNet reads {kinds} kinds of pictures: give control_mode, 0 to "
-                    f"{kinds - 1}, for the kind of this one."
-                )
-            check_count("control_mode", mode, least=0)
-            if mode >= kinds:
-                raise InputError(
-                    f"control_mode is {mode}, but the ControlNet knows {kinds} kinds of pictures, "
-                    f"0 to {kinds - 1}."
-                )
+        kinds = model_config(self, "controlnet")["num_mode"]
+        if op == "picture" and kinds is not None:
+            check_kinds(known.get("control_mode"), kinds)
 
     def check_backbone(self, backbone: BackboneSpecValue) -> None:
         """Refuses a transformer of another text width or width.
@@ -262,13 +225,7 @@ class FluxControlNet(AbstractInnerModule):
         Raises:
             InputError: They differ.
         """
-        config = self._config_of_model()
-        check_text_width("ControlNet", config["joint_attention_dim"], backbone)
-        width = config["num_attention_heads"] * config["attention_head_dim"]
-        check_widths("ControlNet", (width,), backbone)
-
-    def _config_of_model(self) -> Mapping[str, Any]:
-        return with_defaults(FluxControlNetModel, self.component_config("controlnet"))
+        check_transformer("ControlNet", model_config(self, "controlnet"), backbone)
 
 
 def _kind_of_each(kind: int | None, sample: Tensor) -> Tensor | None:

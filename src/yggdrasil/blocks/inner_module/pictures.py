@@ -17,7 +17,6 @@ __all__ = [
     "added",
     "check_size",
     "count_of",
-    "for_each_sample",
     "read_pixels",
     "scale_of_each",
     "single",
@@ -50,29 +49,6 @@ def read_pixels(
     """
     processor = VaeImageProcessor(vae_scale_factor=scale, do_convert_rgb=True, do_normalize=False)
     return preprocess(processor, "control_image", pictures, height, width, crop).float()
-
-
-def for_each_sample(image: Tensor, batch: int, per_prompt: int) -> Tensor:
-    """Repeats control pictures to make a batch, as Diffusers' ``prepare_image`` does.
-
-    Args:
-        image: ``n c H W``: one, or one for each prompt.
-        batch: How many samples there are.
-        per_prompt: How many samples there are for each prompt.
-
-    Returns:
-        ``batch c H W``.
-
-    Raises:
-        InputError: There are neither one nor as many as prompts.
-    """
-    copies = batch if len(image) == 1 else per_prompt
-    if len(image) * copies != batch:
-        raise InputError(
-            f"There are {len(image)} control images for {batch // per_prompt} prompts: give one, "
-            "or one for each."
-        )
-    return image.repeat_interleave(copies, dim=0)
 
 
 def check_size(config: Mapping[str, Any], picture: ControlPictureValue, sample: Tensor) -> None:

@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from yggdrasil.blocks.backbone.kinds import PatchEmbedder
 from yggdrasil.blocks.batching import as_generators
 from yggdrasil.blocks.codec.coder import Coder
-from yggdrasil.blocks.configuration import with_defaults
-from yggdrasil.blocks.inner_module.bases import check_text_width, check_widths
-from yggdrasil.blocks.inner_module.pictures import for_each_sample, single
+from yggdrasil.blocks.configuration import model_config
+from yggdrasil.blocks.inner_module.bases import check_transformer
+from yggdrasil.blocks.inner_module.pictures import single
+from yggdrasil.blocks.processor.control_pictures import for_each_sample, read_normed
 from yggdrasil.blocks.processor.vae_image import preprocess
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
@@ -92,8 +93,8 @@ class SD3ControlNet(AbstractInnerModule):
         Raises:
             InputError: The pictures are none that can be read, or not as many as prompts.
         """
-        image = self._pixels(control_image, codec, height, width)
-        repeated = for_each_sample(image, batch, num_images_per_prompt)
+        image = read_normed(control_image, codec.scale, height, width)
+        repeated = for_each_sample(image, batch, num_images_per_prompt, self.controlnet)
         size = (image.shape[-2], image.shape[-1])
         names = () if branches is None or len(branches.names) == 1 else branches.names
         shared = {_EMBEDDER: embedder, _NO_POOLED: self.controlnet.config[_ZEROS]}
@@ -175,7 +176,7 @@ class SD3ControlNet(AbstractInnerModule):
             known: Values of its inputs that are known.
         """
         del known
-        if op == "picture" and self._config_of_model()["use_pos_embed"]:
+        if op == "picture" and model_config(self, "controlnet")["use_pos_embed"]:
             return frozenset({_EMBEDDER})
         return frozenset()
 
@@ -188,21 +189,7 @@ class SD3ControlNet(AbstractInnerModule):
         Raises:
             InputError: They differ.
         """
-        config = self._config_of_model()
-        check_text_width("ControlNet", config["joint_attention_dim"], backbone)
-        width = config["num_attention_heads"] * config["attention_head_dim"]
-        check_widths("ControlNet", (width,), backbone)
-
-    def _pixels(
-        self, pictures: object, codec: CodecSpec, height: int | None, width: int | None
-    ) -> Tensor:
-        net = self.controlnet
-        if isinstance(pictures, Tensor):
-            image = pictures
-        else:
-            processor = VaeImageProcessor(vae_scale_factor=codec.scale)
-            image = preprocess(processor, "control_image", pictures, height, width, None)
-        return image.to(device=net.device, dtype=net.dtype)
+        check_transformer("ControlNet", model_config(self, "controlnet"), backbone)
 
     def _mask(self, masks: object, codec: CodecSpec, size: tuple[int, int]) -> Tensor:
         if isinstance(masks, Tensor):
@@ -214,9 +201,6 @@ class SD3ControlNet(AbstractInnerModule):
             do_binarize=True,
         )
         return preprocess(processor, "control_mask", masks, *size, None)
-
-    def _config_of_model(self) -> Mapping[str, Any]:
-        return with_defaults(SD3ControlNetModel, self.component_config("controlnet"))
 
 
 _ZEROS = "force_zeros_for_pooled_projection"

@@ -8,7 +8,7 @@ from typing import Any
 from yggdrasil.blocks.checks import check_multiple
 from yggdrasil.blocks.pictures import PictureSize, are_latents, default_size, size_of_run
 from yggdrasil.core.errors import InputError
-from yggdrasil.core.kinds import Image, Latents, Many, Noise, TokenCount
+from yggdrasil.core.kinds import Image, Many, Noise, TokenCount
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.residuals import ControlPicture
@@ -110,17 +110,6 @@ class ImageLayout(AbstractLayout):
         )
 
     @op
-    def match(self, latents: Latents) -> LatentShape:
-        """Gives the shape of latents that are there, for noise to be added to them.
-
-        Args:
-            latents: ``b c h w``.
-        """
-        return LatentShapeValue(
-            shape=tuple(latents.shape), dtype=latents.dtype, device=latents.device
-        )
-
-    @op
     def tokens(self, noise: Noise, backbone: BackboneSpec) -> TokenCount:
         """Gives how many tokens the backbone makes of the latents.
 
@@ -130,15 +119,6 @@ class ImageLayout(AbstractLayout):
         """
         patch = backbone.patch or 1
         return (noise.shape[-2] // patch) * (noise.shape[-1] // patch)
-
-    @op
-    def batch(self, conditioning: Conditioning) -> int:
-        """Gives how many samples a run makes, for what must be repeated to fit.
-
-        Args:
-            conditioning: Of the run.
-        """
-        return conditioning.batch
 
     def declines(self, op: str, facts: Mapping[str, Any]) -> bool:
         """Says that pictures which keep their size are not resized, and who makes no tokens.

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 from diffusers import DiffusionPipeline
 
+from yggdrasil.blocks.codec.setting import alone_with
 from yggdrasil.blocks.outer_module.pipeline_classes import (
     component_class,
     parts_of,
@@ -142,7 +143,8 @@ class DiffusersPipeline(AbstractOuterModule):
             value = given[name]
             given[name] = value[0] if isinstance(value, list) and len(value) == 1 else value
         pipe = self.assembled()
-        with told_steps(pipe, watcher()) as further:
+        # Its scheduler and its own attributes are written to from step to step.
+        with alone_with(self), told_steps(pipe, watcher()) as further:
             result = pipe(**given, **further)
         names = tuple(self.ops()["run"].outputs)
         missing = [name for name in names if not hasattr(result, name)]

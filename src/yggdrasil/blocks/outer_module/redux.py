@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import SiglipVisionModel
 
 from yggdrasil.blocks.checks import check_count
-from yggdrasil.blocks.clip_tokens import as_texts
 from yggdrasil.blocks.computing_device import computing_device
+from yggdrasil.blocks.text_encoder.prompts import texts_for_each
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import Pictures, PooledEmbeds, PromptEmbeds, Prompts
@@ -85,14 +85,7 @@ class Redux(AbstractOuterModule):
         Raises:
             InputError: There are not as many.
         """
-        count, texts = _count(pictures), as_texts("prompt", prompt)
-        if isinstance(prompt, str):
-            return texts * count
-        if len(texts) != count:
-            raise InputError(
-                f"There are {len(texts)} prompts for {count} pictures: give one, or one for each."
-            )
-        return texts
+        return texts_for_each("prompt", prompt, _count(pictures), "pictures")
 
     @op
     def embed(

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from diffusers.image_processor import VaeImageProcessor
-from torch import Tensor
-
-from yggdrasil.blocks.processor.vae_image import preprocess
-from yggdrasil.core.errors import InputError
+from yggdrasil.blocks.processor.control_pictures import for_each_sample, read_normed
 from yggdrasil.core.kinds import Image, Pictures
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
@@ -51,17 +47,5 @@ class ControlImage(AbstractProcessor):
         Raises:
             InputError: The pictures are none that can be read, or not as many as prompts.
         """
-        if isinstance(pictures, Tensor):
-            image = pictures
-        else:
-            processor = VaeImageProcessor(
-                vae_scale_factor=codec.scale, vae_latent_channels=codec.channels
-            )
-            image = preprocess(processor, "control_image", pictures, height, width, None)
-        copies = batch if len(image) == 1 else num_images_per_prompt
-        if len(image) * copies != batch:
-            raise InputError(
-                f"There are {len(image)} control images for {batch // num_images_per_prompt} "
-                "prompts: give one, or one for each."
-            )
-        return image.repeat_interleave(copies, dim=0)
+        image = read_normed(pictures, codec.scale, height, width)
+        return for_each_sample(image, batch, num_images_per_prompt)

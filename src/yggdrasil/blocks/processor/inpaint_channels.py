@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import torch
+from torch.nn import functional as F
 
-from yggdrasil.blocks.batching import repeat_to
+from yggdrasil.blocks.batching import copies, repeat_to
 from yggdrasil.blocks.processor.kinds import LatentMask
-from yggdrasil.core.kinds import Channels, Latents
+from yggdrasil.core.kinds import Channels, Latents, Mask
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.roles import AbstractProcessor
+from yggdrasil.core.values import CodecSpec
 
 __all__ = ["InpaintChannels"]
 
@@ -20,7 +22,7 @@ class InpaintChannels(AbstractProcessor):
 
     Source:
         Rombach et al. 2022 (arXiv:2112.10752), section 4.5; the order of the channels: Stable
-        Diffusion inpainting in Diffusers.
+        Diffusion inpainting in Diffusers, and ``prepare_mask_latents`` of its ``FluxFillPipeline``.
     """
 
     @op
@@ -39,3 +41,22 @@ class InpaintChannels(AbstractProcessor):
         """
         known = repeat_to(masked_latents, len(mask), "masked pictures")
         return torch.cat([mask, known.to(device=mask.device, dtype=mask.dtype)], dim=1)
+
+    @op
+    def join_pixels(self, mask: Mask, masked_latents: Latents, codec: CodecSpec) -> Channels:
+        """Joins the masked picture's latents and every pixel of the mask, in this order.
+
+        Args:
+            mask: ``n 1 H W``, 1 where to paint anew.
+            masked_latents: ``b c h w``; the batch is a multiple of ``n``.
+            codec: Gives the scale: so many by so many pixels of the mask become channels.
+
+        Returns:
+            ``b c+scale*scale h w``.
+
+        Raises:
+            InputError: The batch is no multiple of the masks.
+        """
+        pixels = F.pixel_unshuffle(mask, codec.scale).to(masked_latents)
+        count = copies(len(mask), len(masked_latents), "masks")
+        return torch.cat([masked_latents, pixels.repeat(count, 1, 1, 1)], dim=1)

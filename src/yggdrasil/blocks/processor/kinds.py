@@ -19,8 +19,8 @@ LatentMask = Annotated[Tensor, Kind("latent_mask", "b 1 h w")]
 Flags = Annotated[list[bool], Kind("flags")]
 """For each picture whether it was held back."""
 
-PictureSet = Annotated[tuple[Tensor, ...], Kind("picture_set", "1 c h w each")]
+PictureSet = Annotated[tuple[Tensor, ...], Kind("picture_set", "n c h w each")]
 """Pictures of sizes of their own as a model sees them, in [-1, 1], all of them for every sample."""
 
-LatentSet = Annotated[tuple[Tensor, ...], Kind("latent_set", "1 c h w each")]
+LatentSet = Annotated[tuple[Tensor, ...], Kind("latent_set", "b c h w each")]
 """The latents of such pictures."""

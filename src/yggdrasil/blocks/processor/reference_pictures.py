@@ -1,8 +1,9 @@
-"""Pictures that a model reads beside the one it makes, each at a size of its own."""
+"""Pictures that a model reads beside the one it makes, or that it changes."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import PIL.Image
@@ -12,7 +13,7 @@ from torch import Tensor
 from yggdrasil.blocks.checks import check_count
 from yggdrasil.blocks.pictures import are_latents
 from yggdrasil.blocks.processor.kinds import PictureSet
-from yggdrasil.blocks.processor.vae_image import require_pil
+from yggdrasil.blocks.processor.vae_image import preprocess, require_pil
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.kinds import Pictures
 from yggdrasil.core.ports import op
@@ -39,28 +40,46 @@ class Fitted(NamedTuple):
 
 @register_block("processor/reference_pictures")
 class ReferencePictures(AbstractProcessor):
-    """The pictures that FLUX.2 changes or takes things from, all of them for every sample.
+    """Pictures that a model changes or takes things from.
 
-    Each keeps its size, but for what is over a multiple of a token, which is cut off around.
+    Each keeps its size, but for what is over a multiple of a token, which is cut off around, and
+    all of them are for every sample. Or, where sizes are given, there is one for each prompt, and
+    all are brought to that size whose shape is the nearest to the first one's.
 
     Args:
+        sizes: Width and height of the pictures of training, of a model that takes no others.
         area: The greatest number of pixels that a picture keeps; a larger one is made smaller.
         least: The shortest side that a picture may have, in pixels.
         longest: How many times longer than the other a side may be.
 
     Source:
-        Diffusers' ``Flux2Pipeline`` and ``Flux2ImageProcessor``.
+        Diffusers' ``Flux2Pipeline`` and ``Flux2ImageProcessor``; of sizes, Black Forest Labs 2025
+        (arXiv:2506.15742) and ``FluxKontextPipeline``.
     """
 
-    def __init__(self, area: int = 1024 * 1024, least: int = 64, longest: int = 8) -> None:
+    def __init__(
+        self,
+        sizes: Sequence[tuple[int, int]] = (),
+        area: int = 1024 * 1024,
+        least: int = 64,
+        longest: int = 8,
+    ) -> None:
         for name, value in (("area", area), ("least", least), ("longest", longest)):
             check_count(name, value)
+        self.sizes = tuple((width, height) for width, height in sizes)
         self.area = area
         self.least = least
         self.longest = longest
 
     @op
-    def fit(self, pictures: Pictures, codec: CodecSpec, backbone: BackboneSpec) -> Fitted:
+    def fit(
+        self,
+        pictures: Pictures,
+        codec: CodecSpec,
+        backbone: BackboneSpec,
+        auto_resize: bool = True,  # noqa: FBT001, FBT002 - a port
+        sized_by_picture: bool = False,  # noqa: FBT001, FBT002 - a port
+    ) -> Fitted:
         """Makes pictures that a run begins with no larger than they may be, and says its size.
 
         Args:
@@ -68,16 +87,22 @@ class ReferencePictures(AbstractProcessor):
                 list, of which the first says the size; latents ``b c h w`` are passed on.
             codec: Gives the scale.
             backbone: Gives the size of a token, of which sides are made multiples.
+            auto_resize: Take a size of training, where there are any, and not the picture's own.
+            sized_by_picture: Not read here; a graph may have this op only where it is given.
 
         Raises:
             InputError: The pictures are none that can be read.
         """
+        del sized_by_picture
         step = codec.scale * (backbone.patch or 1)
         if isinstance(pictures, Tensor) and pictures.ndim == 4 and are_latents(pictures, codec):
             height, width = (side * codec.scale for side in pictures.shape[2:])
             return Fitted(pictures, height, width)
         height, width = _own_size(pictures)
-        if height * width > self.area:
+        if self.sizes and auto_resize:
+            shape = (width // step) / (height // step)
+            _, width, height = min((abs(shape - w / h), w, h) for w, h in self.sizes)
+        elif not self.sizes and height * width > self.area:
             share = math.sqrt(self.area / (height * width))
             processor = VaeImageProcessor(vae_scale_factor=step)
             pictures = processor.resize(pictures, int(height * share), int(width * share))
@@ -90,23 +115,33 @@ class ReferencePictures(AbstractProcessor):
         pictures: Pictures,
         codec: CodecSpec,
         backbone: BackboneSpec,
+        auto_resize: bool = True,  # noqa: FBT001, FBT002 - a port
         single: bool = False,  # noqa: FBT001, FBT002 - a port
     ) -> PictureSet:
-        """Cuts and normalises.
+        """Cuts or resizes, and normalises.
 
         Args:
-            pictures: PIL pictures, one or a list.
+            pictures: PIL pictures, one or a list; where there are sizes, as for ``fit``.
             codec: Gives the scale.
             backbone: Gives the size of a token, of which sides are made multiples.
+            auto_resize: As for ``fit``.
             single: Whether there may be one alone, of any shape.
 
         Returns:
-            For each ``1 c H W`` in [-1, 1].
+            For each ``1 c H W`` in [-1, 1]; where there are sizes, all of them as ``b c H W``.
 
         Raises:
-            InputError: One is no PIL picture, too small or too long, or there are too many.
+            InputError: One is no picture that can be read, too small or too long, or there are too
+                many.
         """
         step = codec.scale * (backbone.patch or 1)
+        if self.sizes:
+            fitted, height, width = self.fit(pictures, codec, backbone, auto_resize)
+            if isinstance(fitted, Tensor) and fitted.ndim == 4 and are_latents(fitted, codec):
+                return (fitted,)
+            processor = VaeImageProcessor(vae_scale_factor=step)
+            resized = processor.resize(fitted, height, width)
+            return (preprocess(processor, "image", resized, height, width, None),)
         several = pictures if isinstance(pictures, list) else [pictures]
         if single and len(several) != 1:
             raise InputError(

@@ -158,8 +158,6 @@ class CLIPTextEncoder(AbstractTextEncoder):
             InputError: A value cannot be right.
         """
         del op
-        if "num_images_per_prompt" in known:
-            check_count("num_images_per_prompt", known["num_images_per_prompt"])
         check_prompts(known, self.config["number"])
         skip = known.get("clip_skip")
         if skip is not None:

@@ -48,5 +48,12 @@ NODE_KEYS: Mapping[str, type] = MappingProxyType(
 """Every other key of a node is configuration of its block."""
 
 RULE_KEYS: Mapping[str, type] = MappingProxyType(
-    {"target": str, "sources": list, "mode": str, "carried": str, "until": str}
+    {
+        "target": str,
+        "sources": list,
+        "mode": str,
+        "carried": str,
+        "until": str,
+        "required": bool,
+    }
 )

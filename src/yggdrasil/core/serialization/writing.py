@@ -141,6 +141,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "mode": rule.mode,
         "carried": rule.carried,
         "until": rule.until,
+        "required": rule.required or None,
     }
     return {key: value for key, value in data.items() if value is not None}
 

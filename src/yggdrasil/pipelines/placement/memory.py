@@ -27,11 +27,12 @@ from yggdrasil.pipelines.placement.offloading import (
     sequential_offload,
 )
 from yggdrasil.pipelines.placement.placing import Place
+from yggdrasil.pipelines.placement.remembered import as_words
 from yggdrasil.pipelines.placement.treatments import Treatment, Treatments
 
 __all__ = ["PipelineMemory"]
 
-_OFFLOAD = "offload"
+_OFFLOAD, _CASTING = "offload", "layerwise casting"
 _OFFLOAD_TYPES = ("block_level", "leaf_level")
 
 
@@ -134,6 +135,7 @@ class PipelineMemory(ABC):
                 lambda _, model: model.set_attention_slice(slice_size),
                 lambda _, model: model.set_attention_slice(None),
                 lambda _, model: hasattr(model, "set_attention_slice"),
+                ("enable_attention_slicing", as_words({"slice_size": slice_size})),
             ),
         )
 
@@ -168,6 +170,10 @@ class PipelineMemory(ABC):
                 lambda _, model: model.set_attention_backend(backend),
                 undo,
                 self._named(components, "set_attention_backend"),
+                (
+                    "set_attention_backend",
+                    as_words({"backend": backend, "components": components}),
+                ),
             ),
         )
 
@@ -290,7 +296,7 @@ class PipelineMemory(ABC):
         Raises:
             ConfigError: It was enabled before, or there is no such model.
         """
-        if "layerwise casting" in self._treatments:
+        if _CASTING in self._treatments:
             raise ConfigError(
                 "The weights were cast by enable_layerwise_casting already, and what they lost is "
                 "gone: make the pipeline anew to cast them otherwise."
@@ -312,7 +318,9 @@ class PipelineMemory(ABC):
                 patterns = {"skip_modules_pattern": DEFAULT_SKIP_MODULES_PATTERN, **options}
                 apply_layerwise_casting(model, storage_dtype, computes_in, **patterns)
 
-        self._put("layerwise casting", Treatment(do, fits=self._named(names, None)))
+        given = {"storage_dtype": storage_dtype, "compute_dtype": compute_dtype, **options}
+        said = ("enable_layerwise_casting", as_words({**given, "components": components}))
+        self._put(_CASTING, Treatment(do, fits=self._named(names, None), said=said))
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -345,6 +353,7 @@ class PipelineMemory(ABC):
                 lambda _, model: getattr(model, on)(),
                 lambda _, model: getattr(model, off)(),
                 lambda _, model: hasattr(model, on),
+                (f"enable_{sort.replace(' ', '_')}", {}),
             ),
         )
 
@@ -369,6 +378,11 @@ class PipelineMemory(ABC):
             raise ConfigError(
                 f"to({device or dtype}): hooks bring the models to their device and away again. "
                 "Call remove_all_hooks() first, then to(...), then offload anew."
+            )
+        if _CASTING in self._treatments and dtype is not None:
+            raise ConfigError(
+                f"to({dtype}): enable_layerwise_casting keeps weights in a dtype of its own and "
+                "casts each layer to the one that it was given: call to(...) before it."
             )
 
     def _refuse_groups(self, method: str) -> None:

@@ -107,12 +107,10 @@ def sequential_offload(device: torch.device, excluded: frozenset[str] = frozense
         cpu_offload(model, device, offload_buffers=own, state_dict=dict(home))
 
     def undo(_: str, model: nn.Module) -> None:
-        home = homes.pop(id(model), None)
-        if home is None:
-            return
-        remove_hook_from_module(model, recurse=True)  # puts the weights back
+        if homes.pop(id(model), None) is not None:
+            remove_hook_from_module(model, recurse=True)  # puts the weights back
+            end_travel(model)
         model.to("cpu")
-        end_travel(model)
 
     return Treatment(do, undo)
 
@@ -140,7 +138,9 @@ def group_offload(
             own(**options)
 
     def undo(name: str, model: nn.Module) -> None:
-        if name not in excluded:
+        if name in excluded:
+            model.to("cpu")
+        else:
             registry = HookRegistry.check_if_exists_or_initialize(model)
             for hook in _GROUP_HOOKS:
                 registry.remove_hook(hook, recurse=True)

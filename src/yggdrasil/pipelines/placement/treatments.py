@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import nn
@@ -18,6 +18,8 @@ class Treatment:
         do: Does it to a model of a name.
         undo: Undoes it; None where it cannot be undone.
         fits: Says which models it is for, by name and model.
+        said: The method of a pipeline that asks for it, and its arguments, where it changes numbers
+            and files are to say it.
     """
 
     def __init__(
@@ -25,7 +27,9 @@ class Treatment:
         do: Callable[[str, Any], object],
         undo: Callable[[str, Any], object] | None = None,
         fits: Callable[[str, Any], bool] = lambda name, model: True,  # noqa: ARG005 - all of them
+        said: tuple[str, Mapping[str, Any]] | None = None,
     ) -> None:
+        self.said = said
         self._do = do
         self._undo = undo
         self._fits = fits
@@ -59,6 +63,10 @@ class Treatments:
     def __contains__(self, sort: str) -> bool:
         """Says whether there is one of a sort."""
         return sort in self._by_sort
+
+    def said(self) -> dict[str, Mapping[str, Any]]:
+        """Gives what files say of them: methods of the pipeline with their arguments, in order."""
+        return dict(each.said for each in self._by_sort.values() if each.said is not None)
 
     def put(self, sort: str, treatment: Treatment | None) -> None:
         """Puts a treatment in the place of the one of its sort, which is undone.

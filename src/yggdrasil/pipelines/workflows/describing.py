@@ -20,6 +20,7 @@ from yggdrasil.core.adapters import AbstractAdapter
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.component import Component, ComponentSource, Given
 from yggdrasil.core.errors import InputError
+from yggdrasil.core.travelling import travel_of
 from yggdrasil.core.weights import weights_digest
 from yggdrasil.hub.library import Library, OverlaidLibrary
 from yggdrasil.hub.references import ModelReference
@@ -205,14 +206,14 @@ def common_placement(
     """
     # Of each the first: this is asked in every call.
     held = [
-        (first, block.placement)
+        (first.device, _dtype_of(module, first), block.placement)
         for block in blocks.values()
         for module in block.children()
         if (first := next(module.parameters(), None)) is not None
     ]
-    devices = {first.device for first, _ in held if not first.is_meta}
+    devices = {device for device, _, _ in held if device.type != "meta"}
     # A node's own dtype is said by the graph.
-    dtypes = {first.dtype for first, place in held if place is None or place[1] != first.dtype}
+    dtypes = {dtype for _, dtype, place in held if place is None or place[1] != dtype}
     if placement[1] is not None:
         dtypes.add(placement[1])
     if len(dtypes) > 1:
@@ -222,6 +223,15 @@ def common_placement(
         )
     device = placement[0] or (devices.pop() if len(devices) == 1 else None)
     return device, dtypes.pop() if dtypes else None
+
+
+def _dtype_of(module: nn.Module, first: Tensor) -> torch.dtype:
+    """Gives the dtype that a model computes in; weights cast for each layer lie in another.
+
+    Diffusers' models tell the former, without looking at weights that lie elsewhere.
+    """
+    found: Any = None if travel_of(module) is None else getattr(module, "dtype", None)
+    return found if isinstance(found, torch.dtype) else first.dtype
 
 
 def _packed(tensors: Mapping[str, Tensor]) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from yggdrasil.core.component import Component, ComponentSource
 from yggdrasil.core.errors import InputError
@@ -55,6 +55,7 @@ def write_workflow(
     task: str | None,
     library: Library | None,
     placement: tuple[torch.device | None, torch.dtype | None],
+    memory: Mapping[str, Mapping[str, Any]],
 ) -> Path:
     """Writes a graph with its inputs.
 
@@ -68,6 +69,7 @@ def write_workflow(
         task: The task that it is for, if that is fixed.
         library: The model of the whole.
         placement: Device and dtype that were set.
+        memory: Options of memory that change numbers, as a file says them.
 
     Raises:
         GraphFileError: The graph holds what a file cannot name.
@@ -93,6 +95,7 @@ def write_workflow(
             state=store_state(blocks, store),
             device=None if device is None else str(device),
             dtype=None if dtype is None else str(dtype).removeprefix("torch."),
+            memory={method: dict(given) for method, given in memory.items()},
             inputs={
                 name: encode(held(value), store, name)
                 for name, value in call.items()
@@ -193,11 +196,17 @@ def _was_changed(slot: Component[Any], source: ComponentSource, module: nn.Modul
     if not isinstance(source, FolderSource | CheckpointSource):
         return True
     again: Any = replace(source, shared={}).load(slot)
-    dtype = next((each.dtype for each in module.parameters()), None)
-    there, here = again.to(dtype).state_dict(), module.state_dict()
+    there, here = again.state_dict(), module.state_dict()
     return there.keys() != here.keys() or not all(
-        torch.equal(there[name], tensor.cpu()) for name, tensor in here.items()
+        torch.equal(_bits(there[name].to(tensor.dtype)), _bits(tensor.cpu()))
+        for name, tensor in here.items()
     )
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """Gives what can be compared: PyTorch compares no numbers of one byte."""
+    narrow = tensor.is_floating_point() and tensor.element_size() == 1
+    return tensor.view(torch.uint8) if narrow else tensor
 
 
 def _write_component(folder: Path, slot: Component[Any], component: Any) -> None:

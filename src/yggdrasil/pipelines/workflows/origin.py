@@ -113,6 +113,7 @@ class Origin:
         declaration: Of the graph.
         task: The task that calls of the pipeline are for, if it is fixed.
         placement: Device and dtype of the models.
+        memory: Options of memory that change numbers, as a file says them.
         call: The arguments that were given, copied.
         watched: What listened to the run and may have changed it.
         lost: What no file holds, by name, and why.
@@ -121,6 +122,7 @@ class Origin:
     declaration: Declaration
     task: str | None
     placement: Placement
+    memory: Mapping[str, Mapping[str, Any]]
     call: Mapping[str, Any]
     watched: tuple[str, ...]
     lost: Mapping[str, str]
@@ -134,6 +136,7 @@ class Origin:
         *,
         task: str | None,
         placement: Placement,
+        memory: Mapping[str, Mapping[str, Any]],
         watched: tuple[str, ...],
     ) -> Origin:
         """Takes a call down; it costs microseconds, and copies of the tensors and pictures given.
@@ -144,6 +147,7 @@ class Origin:
                 generators is taken down.
             task: See above.
             placement: What was set with ``to``.
+            memory: See above.
             watched: See above.
         """
         given = {name: held(value) for name, value in call.items() if is_said(name, value)}
@@ -165,6 +169,7 @@ class Origin:
             declaration=declaration,
             task=task,
             placement=placement,
+            memory=memory,
             call=given,
             watched=watched,
             lost=lost,
@@ -223,6 +228,7 @@ class Origin:
             state=store_state(living, store),
             device=None if device is None else str(device),
             dtype=None if dtype is None else str(dtype).removeprefix("torch."),
+            memory={method: dict(given) for method, given in self.memory.items()},
             inputs=inputs,
             weights=describe_weights(living),
             versions=dict(versions()),

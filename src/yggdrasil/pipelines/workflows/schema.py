@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from yggdrasil.hub.references import ModelReference
+from yggdrasil.pipelines.placement.remembered import REMEMBERED
 
 __all__ = ["NO_INPUTS", "ComponentOrigin", "Model", "Picture", "Workflow"]
 
@@ -125,6 +126,7 @@ class Workflow(_Part):
         without: Components of the model that were left out, such as its safety checker.
         device: Where it ran, such as ``cuda:0``.
         dtype: Of the weights; float32 if none.
+        memory: Options of memory that change numbers: methods of the pipeline with their arguments.
         inputs: The arguments of the call.
         graph: As a graph file says it.
         components: By ``node.slot``: where others come from.
@@ -143,6 +145,7 @@ class Workflow(_Part):
     without: tuple[str, ...] = ()
     device: str | None = None
     dtype: str | None = None
+    memory: dict[str, dict[str, Any]] = Field(default_factory=dict)
     inputs: dict[str, Any] = Field(default_factory=dict)
     graph: dict[str, Any] = Field(default_factory=dict)
     components: dict[str, ComponentOrigin] = Field(default_factory=dict)
@@ -159,6 +162,13 @@ class Workflow(_Part):
     def _check_dtype(cls, value: str | None) -> str | None:
         if value is not None and value not in _DTYPES:
             raise ValueError(f"weights are in one of {', '.join(_DTYPES)}")
+        return value
+
+    @field_validator("memory")
+    @classmethod
+    def _check_memory(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        if not value.keys() <= set(REMEMBERED):
+            raise ValueError(f"options of memory are {', '.join(REMEMBERED)}")
         return value
 
     @model_validator(mode="before")

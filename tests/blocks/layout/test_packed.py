@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import Flux2Pipeline, FluxPipeline
 
-from yggdrasil.blocks.layout.flux import FluxLayout
+from yggdrasil.blocks.layout.packed import PackedLayout
 from yggdrasil.core.errors import InputError
 from yggdrasil.core.values import (
     BackboneSpecValue,
@@ -21,7 +21,7 @@ BACKBONE = BackboneSpecValue(in_channels=4, sample_size=(16, 16))
 LATENTS = torch.arange(2 * 4 * 6 * 8, dtype=torch.float32).reshape(2, 4, 6, 8)
 SHAPE = LatentShapeValue(shape=(2, 4, 6, 8), dtype=torch.float32, device=torch.device("cpu"))
 TEXT = ConditioningValue(tensors={"encoder_hidden_states": torch.zeros(2, 5, 7)}, batch=2)
-LAYOUT = FluxLayout()
+LAYOUT = PackedLayout()
 
 
 def test_squares_become_tokens_as_diffusers_packs_them():
@@ -47,7 +47,7 @@ def test_a_mask_covers_every_channel_of_a_token():
 
 def test_positions_are_those_of_diffusers_and_of_a_second_grid():
     other = torch.zeros(2, 4, 2, 4)
-    extras = LAYOUT.positions(SHAPE, TEXT, reference=other)
+    extras = LAYOUT.positions(SHAPE, TEXT, (other,))
     first = FluxPipeline._prepare_latent_image_ids(2, 3, 4, "cpu", torch.float32)
     second = FluxPipeline._prepare_latent_image_ids(2, 1, 2, "cpu", torch.float32)
     second[..., 0] = 1
@@ -57,7 +57,7 @@ def test_positions_are_those_of_diffusers_and_of_a_second_grid():
 
 
 def test_positions_of_four_numbers_are_those_of_diffusers():
-    layout = FluxLayout(side=1, axes=4, text_axis=3, apart=10, rounded=False)
+    layout = PackedLayout(side=1, axes=4, text_axis=3, apart=10, rounded=False)
     pictures = (torch.zeros(1, 4, 2, 3), torch.zeros(1, 4, 4, 1))
     extras = layout.positions(SHAPE, TEXT, references=pictures)
     first = Flux2Pipeline._prepare_latent_ids(LATENTS)[0]
@@ -78,12 +78,17 @@ def test_the_longest_text_of_all_branches_counts():
 
 def test_the_picture_that_a_run_begins_with_is_read_where_no_other_is_given():
     begun, other = torch.ones(2, 4, 6, 8), torch.zeros(2, 4, 2, 4)
-    read = LAYOUT.positions(SHAPE, TEXT, begun=begun, reads_begun=True).tensors
-    assert torch.equal(read["reference"], LAYOUT.pack(begun))
-    assert not LAYOUT.positions(SHAPE, TEXT, begun=begun).tensors
-    both = LAYOUT.positions(SHAPE, TEXT, other, begun=begun, reads_begun=True).tensors
-    assert torch.equal(both["reference"], LAYOUT.pack(other))
+
+    def read(references=(), **how):
+        return LAYOUT.positions(SHAPE, TEXT, references, begun, **how).tensors.get("reference")
+
+    assert torch.equal(read(reads_begun="alone"), LAYOUT.pack(begun))
+    assert torch.equal(read((other,), reads_begun="alone"), LAYOUT.pack(other))
+    both = torch.cat([LAYOUT.pack(begun), LAYOUT.pack(other)], dim=1)
+    assert torch.equal(read((other,), reads_begun="first"), both)
+    assert read() is None
     assert LAYOUT.unused_inputs("positions", {}) == {"begun"}
+    assert LAYOUT.unused_inputs("positions", {"reads_begun": "first"}) == set()
 
 
 @pytest.mark.parametrize(
@@ -112,4 +117,4 @@ def test_sizes_that_cannot_be_are_refused(known):
     with pytest.raises(InputError, match=next(iter(known))):
         LAYOUT.check_inputs("size", {"codec": CODEC, **known})
     with pytest.raises(InputError, match="side is 0"):
-        FluxLayout(side=0)
+        PackedLayout(side=0)

@@ -1,15 +1,15 @@
-"""Latents as tokens, as FLUX packs them."""
+"""Latents as tokens: squares of them, row by row."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from yggdrasil.blocks.checks import check_count, check_range
+from yggdrasil.blocks.checks import check_choice, check_count, check_range
 from yggdrasil.blocks.pictures import PictureSize, size_of_run
 from yggdrasil.blocks.processor.kinds import LatentMask, LatentSet, PictureSet
 from yggdrasil.core.kinds import Channels, Latents, Many, Noise, TokenCount
@@ -29,13 +29,15 @@ from yggdrasil.core.values import (
     LatentShapeValue,
 )
 
-__all__ = ["FluxLayout"]
+__all__ = ["PackedLayout"]
+
+_BEGUN = ("never", "alone", "first")
 
 _log = logging.getLogger(__name__)
 
 
-@register_block("layout/flux")
-class FluxLayout(AbstractLayout):
+@register_block("layout/packed")
+class PackedLayout(AbstractLayout):
     """Squares of latent pixels as tokens, row by row; between loop and codec they are unpacked.
 
     Args:
@@ -120,26 +122,6 @@ class FluxLayout(AbstractLayout):
         )
 
     @op
-    def match(self, latents: Latents) -> LatentShape:
-        """Gives the shape of latents that are there, for noise to be added to them.
-
-        Args:
-            latents: ``b c h w``.
-        """
-        return LatentShapeValue(
-            shape=tuple(latents.shape), dtype=latents.dtype, device=latents.device
-        )
-
-    @op
-    def batch(self, conditioning: Conditioning) -> int:
-        """Gives how many samples a run makes, for what must be repeated to fit.
-
-        Args:
-            conditioning: Of the run.
-        """
-        return conditioning.batch
-
-    @op
     def tokens(self, shape: LatentShape) -> TokenCount:
         """Gives how many tokens a picture's latents make.
 
@@ -154,22 +136,20 @@ class FluxLayout(AbstractLayout):
         self,
         shape: LatentShape,
         conditioning: Conditioning | BranchedConditioning,
-        reference: Latents | None = None,
-        references: LatentSet | None = None,
+        references: LatentSet = (),
         begun: Latents | None = None,
-        reads_begun: bool = False,  # noqa: FBT001, FBT002 - a port
+        reads_begun: Literal["never", "alone", "first"] = "never",
     ) -> Extras:
         """Gives where tokens are: of the text in a line or at the origin, of pictures on grids.
 
         Args:
             shape: Of the latents before they are packed.
             conditioning: With the states of the text; the longest of several branches counts.
-            reference: Latents ``b c h w`` of a picture that the model reads too; its tokens come
-                after the others, on a grid of its own.
-            references: The same of several pictures, each ``1 c h w``, for every sample.
+            references: Latents of pictures that the model reads too, each ``b c h w`` or, for every
+                sample, ``1 c h w``; their tokens come after the others, on grids of their own.
             begun: The same of the picture that the run begins with.
-            reads_begun: Whether the model reads that one, before ``references``, where it is given
-                no other as ``reference``.
+            reads_begun: Whether the model reads that one too: ``first``, before the references,
+                or ``alone``, where there are none.
         """
         texts = (
             conditioning.parts
@@ -180,8 +160,9 @@ class FluxLayout(AbstractLayout):
         text = torch.zeros(longest, self.axes)
         if self.text_axis is not None:
             text[:, self.text_axis] = torch.arange(len(text))
-        own = begun if reference is None and reads_begun else reference
-        others = [*([] if own is None else [own]), *(references or ())]
+        check_choice("reads_begun", reads_begun, _BEGUN)
+        reads = reads_begun == "first" or (reads_begun == "alone" and not references)
+        others = [*([begun] if reads and begun is not None else []), *references]
         shapes = [shape.shape, *(each.shape for each in others)]
         grids = [self._grid(number * self.apart, each) for number, each in enumerate(shapes)]
         dtype = shape.dtype if self.rounded else torch.float32
@@ -289,8 +270,8 @@ class FluxLayout(AbstractLayout):
             op: The op that will be run.
             known: Values of its inputs that are known.
         """
-        reads = op != "positions" or known.get("reads_begun")
-        return frozenset() if reads else frozenset({"begun"})
+        never = op == "positions" and known.get("reads_begun", "never") == "never"
+        return frozenset({"begun"} if never else ())
 
     def check_inputs(self, op: str, known: Mapping[str, Any]) -> None:
         """Refuses sizes that are none, and warns of those that will be made smaller.
