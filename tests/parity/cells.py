@@ -100,7 +100,7 @@ def _with_other_solvers(family: Family) -> Iterator[Cell]:
         for solver in family.solvers:
             if not row.solver or solver == row.solver:
                 continue
-            for feature in family.crossed:
+            for feature in family.crossed if row.crossed is None else row.crossed:
                 yield Cell(row.pipeline, row.model, solver, "shared", feature)
             if model == row.model:
                 yield Cell(row.pipeline, row.model, solver, "saved", "plain")
@@ -116,6 +116,8 @@ def _reasons(cell: Cell, call: Mapping[str, Any]) -> Iterator[str]:
     unknown = sorted(call.keys() - takes(cell.pipeline))
     if unknown:
         yield f"{cell.pipeline} takes no {' and no '.join(unknown)}"
+    if cell.way in cell.row.refused:
+        yield cell.row.refused[cell.way]
     solver = cell.family.solvers.get(cell.solver)
     if solver is None:
         return

@@ -26,28 +26,6 @@ _FOLDERS = (
 )
 
 APART: dict[str, tuple[str, ...]] = {
-    "test_controlnet.py": (
-        "StableDiffusionControlNetImg2ImgPipeline",
-        "StableDiffusionControlNetInpaintPipeline",
-        "StableDiffusionControlNetPipeline",
-    ),
-    "test_controlnet_sdxl.py": (
-        "StableDiffusionXLControlNetImg2ImgPipeline",
-        "StableDiffusionXLControlNetInpaintPipeline",
-        "StableDiffusionXLControlNetPipeline",
-        "StableDiffusionXLControlNetUnionImg2ImgPipeline",
-        "StableDiffusionXLControlNetUnionInpaintPipeline",
-        "StableDiffusionXLControlNetUnionPipeline",
-    ),
-    "test_controlnet_sd3.py": (
-        "StableDiffusion3ControlNetInpaintingPipeline",
-        "StableDiffusion3ControlNetPipeline",
-    ),
-    "test_controlnet_flux.py": (
-        "FluxControlNetImg2ImgPipeline",
-        "FluxControlNetInpaintPipeline",
-        "FluxControlNetPipeline",
-    ),
     "test_flux2.py": (
         "Flux2KleinInpaintPipeline",
         "Flux2KleinPipeline",
@@ -173,6 +151,12 @@ LEFT_OUT: dict[str, str] = {
     "FluxInpaintPipeline.masked_image_latents": "nothing in Diffusers depends on it, YggDrasil "
     "refuses it",
     "FluxFillPipeline.masked_image_latents": "no native input yet",
+    "FluxControlNetInpaintPipeline.masked_image_latents": "nothing in Diffusers depends on it, "
+    "YggDrasil refuses it",
+    "StableDiffusionControlNetPipeline.clip_skip": _RAISES,
+    "StableDiffusionControlNetImg2ImgPipeline.clip_skip": _RAISES,
+    "StableDiffusionControlNetInpaintPipeline.clip_skip": _RAISES,
+    "controlnet_pooled_projections": "Diffusers fails on a tensor, or does not read it",
 }
 """Arguments that no feature gives, of every class or of one, with the reason."""
 

@@ -62,7 +62,8 @@ class Row:
         call: Arguments of each call, besides the family's; those that are None are left out.
         features: Its own, and those that are other than the family's.
         change: Arguments that make a difference.
-        refused: Solvers that the class of Diffusers does not run with, with the reasons.
+        crossed: The features that other solvers are measured with; the family's unless given.
+        refused: Solvers and ways that the class of Diffusers does not run with, with the reasons.
         differs: Why cells are not at 0.0, by their feature, solver, way, or ``solver, feature``.
     """
 
@@ -72,6 +73,7 @@ class Row:
     call: Mapping[str, Any] = field(default_factory=dict)
     features: Mapping[str, Feature] = field(default_factory=dict)
     change: Mapping[str, Any] = field(default_factory=lambda: {"generator": 1})
+    crossed: tuple[str, ...] | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
     differs: Mapping[str, str] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.parity.cells import all_cells, given, takes
 from tests.parity.classes import APART, EXCUSED, LEFT_OUT, pipeline_classes
 from tests.parity.families import ROWS
-from tests.parity.page import page
+from tests.parity.page import pages
 from yggdrasil.core.templates import load_template, template_names
 
 _NATIVE = {pipeline for pipeline, _ in ROWS}
@@ -52,6 +52,6 @@ def test_each_argument_of_a_native_class_is_given_in_a_cell_or_left_out_with_a_r
         assert not missing, f"{pipeline}: give {sorted(missing)} in a feature, or say why not"
 
 
-def test_the_page_names_every_class() -> None:
-    text = page()
+def test_the_pages_name_every_class() -> None:
+    text = "".join(pages().values())
     assert [name for name in pipeline_classes() if name not in text] == []
