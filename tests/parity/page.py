@@ -45,9 +45,11 @@ def page(results: dict[str, Results]) -> str:
     everything = {cell: row for each in results.values() for cell, row in each.items()}
     cells = sum(1 for _ in all_cells())
     exact = sum(map(is_exact, everything.values()))
+    made, excused = (sum(map(len, each.values())) for each in (APART, EXCUSED))
+    of_their_own = "[with tables of their own](#classes-with-tables-of-their-own)"
+    apart = f" {made} are native\n{of_their_own} and" if made else " and"
     versions = ", ".join(f"{name} {version}" for name, version in VERSIONS.items())
     native = len({pipeline for pipeline, _ in ROWS})
-    made, excused = (sum(map(len, each.values())) for each in (APART, EXCUSED))
     lines = [
         "# Parity with Diffusers",
         "",
@@ -60,8 +62,7 @@ def page(results: dict[str, Results]) -> str:
         f"0.0** ({versions}); the matrix has {cells} cells.",
         "",
         f"Of the {len(_classes())} pipeline classes of Stable Diffusion 1, 2, XL and 3, FLUX.1",
-        f"and FLUX.2 that Diffusers exports, {native} are native and below, {made} are native",
-        "[with tables of their own](#classes-with-tables-of-their-own) and",
+        f"and FLUX.2 that Diffusers exports, {native} are native and below,{apart}",
         f"{excused} are excused, [with the reason](#excused-classes).",
         "",
         "Ways that the modules come:",
@@ -143,13 +144,13 @@ def _what(result: dict[str, Any]) -> str:
 
 
 def _lists() -> Iterator[str]:
-    yield "## Classes with tables of their own"
-    yield ""
-    yield "Compared at 0.0 call by call in `tests/parity`; they are no rows of the matrix yet."
-    yield ""
-    for file, names in APART.items():
-        yield f"- `{file}`: {', '.join(names)}"
-    yield ""
+    if APART:
+        yield "## Classes with tables of their own"
+        yield ""
+        yield "Compared at 0.0 call by call in `tests/parity`; they are no rows of the matrix yet."
+        yield ""
+        yield from (f"- `{file}`: {', '.join(names)}" for file, names in APART.items())
+        yield ""
     yield "## Excused classes"
     yield ""
     for reason, names in EXCUSED.items():

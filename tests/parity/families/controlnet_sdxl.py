@@ -130,8 +130,25 @@ _OF_MASKS_BY_TWO = {
 _OF_MASKS_BY_UNION = {**_OF_MASKS, "a mask around a part": ONE_CONTROL}
 
 
-def _rows(pipeline: str, model: str, **shared: Any) -> Row:
-    return Row(pipeline, model, "euler", **shared)
+_FEATURES: dict[str, Feature] = {
+    **SDXL.features,
+    "an end, some of the steps": {
+        "denoising_end": 0.6, "num_inference_steps": 6, "control_guidance_end": 0.5
+    },
+}  # fmt: skip
+_SHARES = {
+    "an end, some of the steps": "Diffusers counts shares of all steps, YggDrasil of those that "
+    "are not left to another model"
+}
+
+
+def _row(pipeline: str, model: str, **further: Any) -> Row:
+    return Row(
+        pipeline,
+        model,
+        "euler",
+        **{**further, "differs": {**further.get("differs", {}), **_SHARES}},
+    )
 
 
 _PLAIN = ("plain",)
@@ -145,47 +162,47 @@ CONTROLNET_SDXL = Family(
         "sdxl_inpaint": _controlled("sdxl_inpaint", tiny_controlnet, 1),
     },
     call=SDXL.call,
-    features=SDXL.features,
+    features=_FEATURES,
     crossed=(*CROSSED, "given timesteps"),
     solvers=SDXL.solvers,
     begins=SDXL.begins,
     rows=(
-        _rows(
+        _row(
             TXT2IMG, "sdxl", call={"image": FIRST}, change=WEAKER,
             features={**of_one_picture("image"), **_ANY_SIZE, "non-square": {"image": _WIDE}},
         ),
-        _rows(
+        _row(
             TXT2IMG, "sdxl_two", call={"image": [FIRST, SECOND]}, crossed=_PLAIN,
             features={**of_two_pictures("image"), **_ANY_SIZE, "non-square": {"image": _WIDER}},
         ),
-        _rows(
+        _row(
             IMG2IMG, "sdxl", call={**_ONE, **_PICTURE}, change=WEAKER,
             features={**of_one_picture("control_image"), **_OF_PICTURES},
         ),
-        _rows(
+        _row(
             IMG2IMG, "sdxl_two", call={**_TWO, **_PICTURE}, crossed=_PLAIN,
             features={**of_two_pictures("control_image"), **_OF_PICTURES_BY_TWO},
         ),
-        _rows(
+        _row(
             # Diffusers fails to put the score to a size that it finds itself.
             IMG2IMG, "sdxl_refiner", crossed=_PLAIN,
             call={**_ONE, **_PICTURE, "original_size": (64, 64)},
             features={**of_one_picture("control_image"), **_OF_PICTURES, **_BEAUTY},
             differs=REFINED,
         ),
-        _rows(
+        _row(
             INPAINT, "sdxl", call={**_ONE, **_MASKED}, change=WEAKER,
             features={**of_one_picture("control_image"), **_OF_MASKS},
         ),
-        _rows(
+        _row(
             INPAINT, "sdxl_two", call={**_TWO, **_MASKED}, crossed=_PLAIN,
             features={**of_two_pictures("control_image"), **_OF_MASKS_BY_TWO},
         ),
-        _rows(
+        _row(
             INPAINT, "sdxl_inpaint", call={**_ONE, **_MASKED}, crossed=_PLAIN,
             features={**of_one_picture("control_image"), **_OF_MASKS}, differs=BEGUN,
         ),
-        _rows(
+        _row(
             INPAINT, "sdxl_refiner", call={**_ONE, **_MASKED}, crossed=_PLAIN,
             features={**of_one_picture("control_image"), **_OF_MASKS, **_BEAUTY},
             differs=REFINED,
@@ -201,40 +218,40 @@ CONTROLNET_UNION = Family(
         "sdxl_refiner_union": _controlled("sdxl_refiner", tiny_union, 1),
     },
     call=SDXL.call,
-    features=SDXL.features,
+    features=_FEATURES,
     crossed=CONTROLNET_SDXL.crossed,
     solvers=SDXL.solvers,
     begins=SDXL.begins,
     rows=(
-        _rows(
+        _row(
             UNION, "sdxl_union", call=_KIND, change=WEAKER,
             features={**_OF_UNION, **_ANY_SIZE, "non-square": {"control_image": _WIDE}},
         ),
-        _rows(
+        _row(
             UNION, "sdxl_unions", call=_KINDS, crossed=_PLAIN,
             features={**_OF_UNIONS, **_ANY_SIZE, "non-square": {"control_image": _WIDER}},
         ),
-        _rows(
+        _row(
             UNION_IMG2IMG, "sdxl_union", call={**_KIND, **_PICTURE}, change=WEAKER,
             features={**_OF_UNION, **_OF_PICTURES},
         ),
-        _rows(
+        _row(
             UNION_IMG2IMG, "sdxl_unions", call={**_KINDS, **_PICTURE}, crossed=_PLAIN,
             features={**_OF_UNIONS, **_OF_PICTURES_BY_TWO},
         ),
-        _rows(
+        _row(
             UNION_IMG2IMG, "sdxl_refiner_union", call={**_KIND, **_PICTURE}, crossed=_PLAIN,
             features={**_OF_UNION, **_OF_PICTURES, **_BEAUTY}, differs=REFINED,
         ),
-        _rows(
+        _row(
             UNION_INPAINT, "sdxl_union", call={**_KIND, **_MASKED}, change=WEAKER,
             features={**_OF_UNION, **_OF_MASKS_BY_UNION},
         ),
-        _rows(
+        _row(
             UNION_INPAINT, "sdxl_unions", call={**_KINDS, **_MASKED}, crossed=_PLAIN,
             features={**_OF_UNIONS, **_OF_MASKS_BY_TWO},
         ),
-        _rows(
+        _row(
             UNION_INPAINT, "sdxl_refiner_union", call={**_KIND, **_MASKED}, crossed=_PLAIN,
             features={**_OF_UNION, **_OF_MASKS_BY_UNION, **_BEAUTY}, differs=REFINED,
         ),
