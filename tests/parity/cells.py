@@ -74,9 +74,9 @@ class Cell:
 def all_cells(family: str | None = None) -> Iterator[Cell]:
     """Gives every cell, those first that say most.
 
-    Each row has all its features with the solver of its model, in every way. Every other solver
-    meets the features that the family names, with shared modules; and saved ones at the first
-    row of a class.
+    Each row has all its features with the solver of its model, in every way unless it says less.
+    Every other solver meets the features that the family or the row names, with shared modules;
+    and saved ones at the first row of a class.
 
     Args:
         family: Its name; of all unless given.
@@ -90,7 +90,9 @@ def _with_own_solver(family: Family) -> Iterator[Cell]:
     for way in WAYS:
         for row in family.rows:
             for feature in {**family.features, **row.features}:
-                yield Cell(row.pipeline, row.model, row.solver, way, feature)
+                half = WAYS[way] is not torch.float32
+                if not half or row.halves is None or feature in row.halves:
+                    yield Cell(row.pipeline, row.model, row.solver, way, feature)
 
 
 def _with_other_solvers(family: Family) -> Iterator[Cell]:

@@ -328,17 +328,24 @@ class SolverStateValue:
         timesteps: The timesteps of the whole run, one an evaluation.
         index: How many evaluations are done.
         internals: What the solver itself remembers (tables, history); never changed in place.
+        beyond: How many further evaluations of the schedule are left to another model.
     """
 
     latents: Tensor
     timesteps: Tensor
     index: int
     internals: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    beyond: int = 0
 
     @property
     def count(self) -> int:
         """How many evaluations the whole run takes."""
         return self.timesteps.size(0)
+
+    @property
+    def whole(self) -> int:
+        """How many evaluations shares of the steps are counted of: those of another model too."""
+        return self.count + self.beyond
 
     def with_latents(self, latents: Tensor) -> Self:
         """Gives the same state with other latents, as blending and callbacks do."""

@@ -116,10 +116,14 @@ _OF_UNION: dict[str, Feature] = {
         _FIRST_ALONE,
     ),
 }
-_NOT_PASTED = {
-    "a mask around a part": "Diffusers does not paste what it painted into the picture again"
-}
 _UNSAVED = {"saved": "Diffusers cannot save a pipeline with several ControlNets of this family"}
+_ROWS = {row.pipeline: row for row in FLUX.rows}
+# The schedule and the draws are those of these pipelines.
+_REFUSED, _DIFFERS = _ROWS["FluxControlPipeline"].refused, _ROWS["FluxControlPipeline"].differs
+_OF_INPAINT = {
+    **_ROWS["FluxInpaintPipeline"].differs,
+    "a mask around a part": "Diffusers does not paste what it painted into the picture again",
+}
 _PLAIN = ("plain",)
 
 
@@ -146,20 +150,28 @@ CONTROLNET_FLUX = Family(
     solvers=FLUX.solvers,
     refused=FLUX.refused,
     begins=FLUX.begins,
+    beside=FLUX,
     rows=(
-        _row(TXT2IMG, "flux", call=_ONE, features=_OF_ONE, change=WEAKER),
+        _row(
+            TXT2IMG, "flux", call=_ONE, features=_OF_ONE, change=WEAKER, refused=_REFUSED,
+            differs=_DIFFERS,
+        ),
         _row(
             TXT2IMG, "flux_union", call={**_ONE, "control_mode": 2},
             features={**_OF_ONE, "another kind": {"control_mode": 1}}, crossed=_PLAIN,
+            refused=_REFUSED, differs=_DIFFERS,
         ),
         *(
-            _row(TXT2IMG, model, call=_ONE, features=_OF_ONE, crossed=_PLAIN)
+            _row(
+                TXT2IMG, model, call=_ONE, features=_OF_ONE, crossed=_PLAIN, refused=_REFUSED,
+                differs=_DIFFERS,
+            )
             for model in ("flux_pixels", "flux_unscaled", "flux_schnell")
         ),
         *(
             _row(
                 TXT2IMG, model, call={**_TWO, "control_mode": modes}, features=_OF_TWO,
-                crossed=_PLAIN, refused=_UNSAVED,
+                crossed=_PLAIN, refused={**_REFUSED, **_UNSAVED}, differs=_DIFFERS,
             )
             for model, modes in (
                 ("flux_two", None), ("flux_unions", [2, 0]), ("flux_union_and_plain", [2, None]),
@@ -170,7 +182,8 @@ CONTROLNET_FLUX = Family(
             # Diffusers counts the shares of steps, and leaves out pictures that have none.
             call={**_TWO, "control_mode": [2, 0], "control_guidance_start": [0.0, 0.4],
                   "control_guidance_end": [1.0, 1.0]},
-            features={"numbers for each": WEIGHED}, crossed=_PLAIN, refused=_UNSAVED,
+            features={"numbers for each": WEIGHED}, crossed=_PLAIN,
+            refused={**_REFUSED, **_UNSAVED}, differs=_DIFFERS,
         ),
         _row(
             IMG2IMG, "flux", call={**_ONE, **_PICTURE}, features={**_OF_ONE, **_OF_PICTURES},
@@ -186,15 +199,15 @@ CONTROLNET_FLUX = Family(
         ),
         _row(
             INPAINT, "flux", call={**_ONE, **_MASKED}, features={**_OF_ONE, **_OF_MASKS},
-            change=WEAKER, differs=_NOT_PASTED,
+            change=WEAKER, differs=_OF_INPAINT,
         ),
         _row(
             INPAINT, "flux_union", call={**_ONE, **_MASKED, "control_mode": 2},
-            features={**_OF_ONE, **_OF_MASKS, **_OF_UNION}, crossed=_PLAIN, differs=_NOT_PASTED,
+            features={**_OF_ONE, **_OF_MASKS, **_OF_UNION}, crossed=_PLAIN, differs=_OF_INPAINT,
         ),
         _row(
             INPAINT, "flux_two", call={**_TWO, **_MASKED}, features={**_OF_TWO, **_OF_MASKS},
-            crossed=_PLAIN, refused=_UNSAVED, differs=_NOT_PASTED,
+            crossed=_PLAIN, refused=_UNSAVED, differs=_OF_INPAINT,
         ),
     ),
 )  # fmt: skip

@@ -74,6 +74,9 @@ _OF_MASKS_BY_TWO = {
 }
 
 
+_FURTHER: dict[str, Any] = {"crossed": (), "halves": ("plain",)}
+"""Models beside the first of a class: what schedulers and dtypes change does not depend on them."""
+
 CONTROLNET_SD = Family(
     name="controlnet_sd",
     models={
@@ -88,19 +91,19 @@ CONTROLNET_SD = Family(
     crossed=(*CROSSED, "given timesteps"),
     solvers=STABLE_DIFFUSION.solvers,
     begins=STABLE_DIFFUSION.begins,
+    beside=STABLE_DIFFUSION,
     rows=(
         *(
             Row(
-                TXT2IMG, model, solver, call={"image": FIRST}, change=WEAKER, crossed=crossed,
+                TXT2IMG, model, solver, call={"image": FIRST}, change=WEAKER, **further,
                 features={**of_one_picture("image"), **_OF_TEXTS, "non-square": {"image": _WIDE}},
             )
-            for model, solver, crossed in (
-                ("sd15", "pndm", None), ("sd2", "ddim", ("plain",)),
-                ("sd15_pooled", "pndm", ("plain",)),
+            for model, solver, further in (
+                ("sd15", "pndm", {}), ("sd2", "ddim", _FURTHER), ("sd15_pooled", "pndm", _FURTHER),
             )
         ),
         Row(
-            TXT2IMG, "sd15_two", "pndm", call={"image": [FIRST, SECOND]}, crossed=("plain",),
+            TXT2IMG, "sd15_two", "pndm", call={"image": [FIRST, SECOND]}, **_FURTHER,
             features={
                 **of_two_pictures("image"), **_OF_TEXTS, "non-square": {"image": _WIDER},
                 "pictures for each prompt": {**TWO_PROMPTS, "image": _TWO_EACH},
@@ -111,18 +114,18 @@ CONTROLNET_SD = Family(
             features={**of_one_picture("control_image"), **_OF_PICTURES},
         ),
         Row(
-            IMG2IMG, "sd15_two", "pndm", call={**_TWO, **_PICTURE}, crossed=("plain",),
+            IMG2IMG, "sd15_two", "pndm", call={**_TWO, **_PICTURE}, **_FURTHER,
             features={**of_two_pictures("control_image"), **_OF_PICTURES_BY_TWO},
         ),
         *(
             Row(
-                INPAINT, model, "pndm", call={**_ONE, **_MASKED}, change=WEAKER, crossed=crossed,
+                INPAINT, model, "pndm", call={**_ONE, **_MASKED}, change=WEAKER, **further,
                 features={**of_one_picture("control_image"), **_OF_MASKS},
             )
-            for model, crossed in (("sd15", None), ("sd15_inpaint", ("plain",)))
+            for model, further in (("sd15", {}), ("sd15_inpaint", _FURTHER))
         ),
         Row(
-            INPAINT, "sd15_two", "pndm", call={**_TWO, **_MASKED}, crossed=("plain",),
+            INPAINT, "sd15_two", "pndm", call={**_TWO, **_MASKED}, **_FURTHER,
             features={**of_two_pictures("control_image"), **_OF_MASKS_BY_TWO},
         ),
     ),

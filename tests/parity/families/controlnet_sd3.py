@@ -107,6 +107,7 @@ CONTROLNET_SD3 = Family(
     crossed=CROSSED,
     solvers=SD3.solvers,
     begins=SD3.begins,
+    beside=SD3,
     rows=(
         Row(TXT2IMG, "sd3", "flow_euler", _ONE, _OF_ONE, WEAKER, refused=_NO_SHIFT),
         *(

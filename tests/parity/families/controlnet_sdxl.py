@@ -136,22 +136,14 @@ _FEATURES: dict[str, Feature] = {
         "denoising_end": 0.6, "num_inference_steps": 6, "control_guidance_end": 0.5
     },
 }  # fmt: skip
-_SHARES = {
-    "an end, some of the steps": "Diffusers counts shares of all steps, YggDrasil of those that "
-    "are not left to another model"
-}
 
 
 def _row(pipeline: str, model: str, **further: Any) -> Row:
-    return Row(
-        pipeline,
-        model,
-        "euler",
-        **{**further, "differs": {**further.get("differs", {}), **_SHARES}},
-    )
+    return Row(pipeline, model, "euler", **further)
 
 
-_PLAIN = ("plain",)
+_FURTHER: dict[str, Any] = {"crossed": (), "halves": ("plain",)}
+"""Models beside the first of a class: what schedulers and dtypes change does not depend on them."""
 
 CONTROLNET_SDXL = Family(
     name="controlnet_sdxl",
@@ -166,13 +158,14 @@ CONTROLNET_SDXL = Family(
     crossed=(*CROSSED, "given timesteps"),
     solvers=SDXL.solvers,
     begins=SDXL.begins,
+    beside=SDXL,
     rows=(
         _row(
             TXT2IMG, "sdxl", call={"image": FIRST}, change=WEAKER,
             features={**of_one_picture("image"), **_ANY_SIZE, "non-square": {"image": _WIDE}},
         ),
         _row(
-            TXT2IMG, "sdxl_two", call={"image": [FIRST, SECOND]}, crossed=_PLAIN,
+            TXT2IMG, "sdxl_two", call={"image": [FIRST, SECOND]}, **_FURTHER,
             features={**of_two_pictures("image"), **_ANY_SIZE, "non-square": {"image": _WIDER}},
         ),
         _row(
@@ -180,12 +173,12 @@ CONTROLNET_SDXL = Family(
             features={**of_one_picture("control_image"), **_OF_PICTURES},
         ),
         _row(
-            IMG2IMG, "sdxl_two", call={**_TWO, **_PICTURE}, crossed=_PLAIN,
+            IMG2IMG, "sdxl_two", call={**_TWO, **_PICTURE}, **_FURTHER,
             features={**of_two_pictures("control_image"), **_OF_PICTURES_BY_TWO},
         ),
         _row(
             # Diffusers fails to put the score to a size that it finds itself.
-            IMG2IMG, "sdxl_refiner", crossed=_PLAIN,
+            IMG2IMG, "sdxl_refiner", **_FURTHER,
             call={**_ONE, **_PICTURE, "original_size": (64, 64)},
             features={**of_one_picture("control_image"), **_OF_PICTURES, **_BEAUTY},
             differs=REFINED,
@@ -195,15 +188,15 @@ CONTROLNET_SDXL = Family(
             features={**of_one_picture("control_image"), **_OF_MASKS},
         ),
         _row(
-            INPAINT, "sdxl_two", call={**_TWO, **_MASKED}, crossed=_PLAIN,
+            INPAINT, "sdxl_two", call={**_TWO, **_MASKED}, **_FURTHER,
             features={**of_two_pictures("control_image"), **_OF_MASKS_BY_TWO},
         ),
         _row(
-            INPAINT, "sdxl_inpaint", call={**_ONE, **_MASKED}, crossed=_PLAIN,
+            INPAINT, "sdxl_inpaint", call={**_ONE, **_MASKED}, **_FURTHER,
             features={**of_one_picture("control_image"), **_OF_MASKS}, differs=BEGUN,
         ),
         _row(
-            INPAINT, "sdxl_refiner", call={**_ONE, **_MASKED}, crossed=_PLAIN,
+            INPAINT, "sdxl_refiner", call={**_ONE, **_MASKED}, **_FURTHER,
             features={**of_one_picture("control_image"), **_OF_MASKS, **_BEAUTY},
             differs=REFINED,
         ),
@@ -222,13 +215,14 @@ CONTROLNET_UNION = Family(
     crossed=CONTROLNET_SDXL.crossed,
     solvers=SDXL.solvers,
     begins=SDXL.begins,
+    beside=SDXL,
     rows=(
         _row(
             UNION, "sdxl_union", call=_KIND, change=WEAKER,
             features={**_OF_UNION, **_ANY_SIZE, "non-square": {"control_image": _WIDE}},
         ),
         _row(
-            UNION, "sdxl_unions", call=_KINDS, crossed=_PLAIN,
+            UNION, "sdxl_unions", call=_KINDS, **_FURTHER,
             features={**_OF_UNIONS, **_ANY_SIZE, "non-square": {"control_image": _WIDER}},
         ),
         _row(
@@ -236,11 +230,11 @@ CONTROLNET_UNION = Family(
             features={**_OF_UNION, **_OF_PICTURES},
         ),
         _row(
-            UNION_IMG2IMG, "sdxl_unions", call={**_KINDS, **_PICTURE}, crossed=_PLAIN,
+            UNION_IMG2IMG, "sdxl_unions", call={**_KINDS, **_PICTURE}, **_FURTHER,
             features={**_OF_UNIONS, **_OF_PICTURES_BY_TWO},
         ),
         _row(
-            UNION_IMG2IMG, "sdxl_refiner_union", call={**_KIND, **_PICTURE}, crossed=_PLAIN,
+            UNION_IMG2IMG, "sdxl_refiner_union", call={**_KIND, **_PICTURE}, **_FURTHER,
             features={**_OF_UNION, **_OF_PICTURES, **_BEAUTY}, differs=REFINED,
         ),
         _row(
@@ -248,11 +242,11 @@ CONTROLNET_UNION = Family(
             features={**_OF_UNION, **_OF_MASKS_BY_UNION},
         ),
         _row(
-            UNION_INPAINT, "sdxl_unions", call={**_KINDS, **_MASKED}, crossed=_PLAIN,
+            UNION_INPAINT, "sdxl_unions", call={**_KINDS, **_MASKED}, **_FURTHER,
             features={**_OF_UNIONS, **_OF_MASKS_BY_TWO},
         ),
         _row(
-            UNION_INPAINT, "sdxl_refiner_union", call={**_KIND, **_MASKED}, crossed=_PLAIN,
+            UNION_INPAINT, "sdxl_refiner_union", call={**_KIND, **_MASKED}, **_FURTHER,
             features={**_OF_UNION, **_OF_MASKS_BY_UNION, **_BEAUTY}, differs=REFINED,
         ),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -89,17 +90,12 @@ class DiffusersSolver(ScheduledSolver):
             return self._rule_of(state).tick(state)
         timestep = self._visits.at(state).timestep
         if not self._manner().scales:
-            return Tick(state.latents, timestep, state.index, state.count, state)
+            return Tick(state.latents, timestep, state.index, state.whole, state)
         scheduler = self._open(state.internals)
         sample = scheduler.scale_model_input(state.latents, timestep)
         # Schedulers find their place in the schedule here, and some warn where it was not done.
-        seen = SolverStateValue(
-            latents=state.latents,
-            timesteps=state.timesteps,
-            index=state.index,
-            internals=self._close(scheduler),
-        )
-        return Tick(sample, timestep, state.index, state.count, seen)
+        seen = replace(state, internals=self._close(scheduler))
+        return Tick(sample, timestep, state.index, state.whole, seen)
 
     @op
     def step(
@@ -137,11 +133,8 @@ class DiffusersSolver(ScheduledSolver):
             **further,
             return_dict=False,
         )[0]
-        return SolverStateValue(
-            latents=latents,
-            timesteps=state.timesteps,
-            index=state.index + 1,
-            internals=self._close(scheduler),
+        return replace(
+            state, latents=latents, index=state.index + 1, internals=self._close(scheduler)
         )
 
     @op
@@ -172,7 +165,11 @@ class DiffusersSolver(ScheduledSolver):
             if rule is not None and rule.gives_bits_on(latents.device):
                 return rule.first_state(latents, visited, scheduler)
         return SolverStateValue(
-            latents=latents, timesteps=visited.timesteps, index=0, internals=self._close(scheduler)
+            latents=latents,
+            timesteps=visited.timesteps,
+            index=0,
+            internals=self._close(scheduler),
+            beyond=visited.beyond,
         )
 
     def _rule_of(self, state: SampleStates) -> NativeSolver:

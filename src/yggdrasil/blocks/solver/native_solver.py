@@ -99,7 +99,7 @@ class NativeSolver(ScheduledSolver):
         scale = states.numbers().get(_SCALE)
         if scale is not None:
             sample = _as(sample, _wide(sample) / scale)
-        return Tick(sample, states.current_timesteps(), states.index, states.count, states)
+        return Tick(sample, states.current_timesteps(), states.index, states.whole, states)
 
     @op
     def step(
@@ -308,7 +308,7 @@ class NativeSolver(ScheduledSolver):
             # Between sigmas set apart by their logarithms Diffusers has one more than it visits.
             table[: len(values), place] = values[: len(table)]
             table[-1, place] = ends.get(name, 1.0)
-        return Way(timesteps=timesteps, columns=tuple(columns), table=table)
+        return Way(timesteps=timesteps, columns=tuple(columns), table=table, beyond=visited.beyond)
 
     def _check_config(self, config: Mapping[str, Any]) -> None:
         found = self.unfollowed(config)

@@ -35,11 +35,13 @@ class Way:
         timesteps: ``n``, one an evaluation of the model, where the latents are.
         columns: The names of the coefficients.
         table: ``n+1 columns``, float32, in main memory; the last row is that of the end.
+        beyond: How many further evaluations of the schedule are left to another model.
     """
 
     timesteps: Tensor
     columns: tuple[str, ...]
     table: Tensor
+    beyond: int = 0
 
     def __len__(self) -> int:
         """Gives how many evaluations it takes."""
@@ -102,6 +104,7 @@ class SampleStates(SolverStateValue):
             timesteps=ways[last].timesteps,
             index=places[last],
             internals={},
+            beyond=ways[last].beyond,
             ways=ways,
             places=places,
             history=history,
@@ -198,6 +201,7 @@ class SampleStates(SolverStateValue):
                 timesteps=self.timesteps,
                 index=place,
                 internals=self.internals,
+                beyond=self.beyond,
                 ways=self.ways,
                 places=(place,) * len(self.places),
                 history=history,

@@ -24,10 +24,12 @@ class Visited(NamedTuple):
     Attributes:
         timesteps: One an evaluation of the model.
         begin: How many of the schedule's timesteps lie before them.
+        beyond: How many lie after them.
     """
 
     timesteps: Tensor
     begin: int
+    beyond: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +151,9 @@ class Schedule:
         except ValueError as error:
             raise InputError(f"{type(scheduler).__name__} refuses the schedule: {error}") from error
         begin = self._find_begin(scheduler, steps)
-        return Visited(self._until_end(scheduler, scheduler.timesteps[begin:]), begin)
+        rest = scheduler.timesteps[begin:]
+        visited = self._until_end(scheduler, rest)
+        return Visited(visited, begin, len(rest) - len(visited))
 
     def _find_begin(self, scheduler: Scheduler, steps: int) -> int:
         """Gives how many timesteps lie before the beginning."""

@@ -55,7 +55,7 @@ class Tick(NamedTuple):
         sample: The latents ``b c h w``, scaled as the model reads them.
         timestep: A scalar, or ``b`` where samples stand at steps of their own.
         index: Of the evaluation, from 0.
-        count: Of all evaluations.
+        count: Of all evaluations, those that are left to another model too.
         state: To step from.
     """
 
