@@ -54,13 +54,15 @@ def _table(family: Family, rows: list[Row], results: Results) -> Iterator[str]:
         if not all(reasons):
             figures = [_figure(family, row, feature, results) for row in rows]
             yield f"| {feature} | {' | '.join(figures)} |"
-    for key in dict.fromkeys(key for row in rows for key in row.refused):
-        _note(absent, key, rows, [row.refused.get(key, "") for row in rows])
-    if absent:
-        yield ""
-        yield "There are no cells for:"
-        yield ""
-    yield from (f"- {'; '.join(what)}: {reason}" for reason, what in absent.items())
+    for name in dict.fromkeys(name for row in rows for name in row.refused):
+        _note(absent, name, rows, [row.refused.get(name, "") for row in rows])
+    unequal: dict[str, list[str]] = defaultdict(list)
+    for name in dict.fromkeys(name for row in rows for name in row.differs):
+        _note(unequal, name, rows, [row.differs.get(name, "") for row in rows])
+    for head, notes in (("Not 0.0:", unequal), ("There are no cells for:", absent)):
+        if notes:
+            yield from ("", head, "")
+            yield from (f"- {'; '.join(what)}: {reason}" for reason, what in notes.items())
 
 
 def _reason(family: Family, row: Row, feature: str) -> str:
