@@ -156,6 +156,8 @@ LEFT_OUT: dict[str, str] = {
     "StableDiffusionControlNetPipeline.clip_skip": _RAISES,
     "StableDiffusionControlNetImg2ImgPipeline.clip_skip": _RAISES,
     "StableDiffusionControlNetInpaintPipeline.clip_skip": _RAISES,
+    "StableDiffusionXLControlNetUnionInpaintPipeline.padding_mask_crop": "Diffusers wants one "
+    "control picture and no list, and makes a list of it",
     "controlnet_pooled_projections": "Diffusers fails on a tensor, or does not read it",
 }
 """Arguments that no feature gives, of every class or of one, with the reason."""

@@ -19,6 +19,8 @@ pytestmark = [
     pytest.mark.parity,
     # Diffusers passes over in silence what a model cannot read; a graph says so, and goes on.
     pytest.mark.filterwarnings("ignore:.*given, but with these inputs nothing reads:UserWarning"),
+    # Of itself, where it makes a ControlNet for FLUX.
+    pytest.mark.filterwarnings("ignore:`FluxPosEmbed` is deprecated:FutureWarning"),
 ]
 
 _ALL = list(all_cells())

@@ -203,6 +203,11 @@ CONTROLNET_SDXL = Family(
     ),
 )  # fmt: skip
 
+_UNIONS: dict[str, Any] = {
+    **_FURTHER,
+    "refused": {"saved": "Diffusers does not find the class of several unions to load"},
+}
+
 CONTROLNET_UNION = Family(
     name="controlnet_union",
     models={
@@ -222,7 +227,7 @@ CONTROLNET_UNION = Family(
             features={**_OF_UNION, **_ANY_SIZE, "non-square": {"control_image": _WIDE}},
         ),
         _row(
-            UNION, "sdxl_unions", call=_KINDS, **_FURTHER,
+            UNION, "sdxl_unions", call=_KINDS, **_UNIONS,
             features={**_OF_UNIONS, **_ANY_SIZE, "non-square": {"control_image": _WIDER}},
         ),
         _row(
@@ -230,7 +235,7 @@ CONTROLNET_UNION = Family(
             features={**_OF_UNION, **_OF_PICTURES},
         ),
         _row(
-            UNION_IMG2IMG, "sdxl_unions", call={**_KINDS, **_PICTURE}, **_FURTHER,
+            UNION_IMG2IMG, "sdxl_unions", call={**_KINDS, **_PICTURE}, **_UNIONS,
             features={**_OF_UNIONS, **_OF_PICTURES_BY_TWO},
         ),
         _row(
@@ -242,7 +247,7 @@ CONTROLNET_UNION = Family(
             features={**_OF_UNION, **_OF_MASKS_BY_UNION},
         ),
         _row(
-            UNION_INPAINT, "sdxl_unions", call={**_KINDS, **_MASKED}, **_FURTHER,
+            UNION_INPAINT, "sdxl_unions", call={**_KINDS, **_MASKED}, **_UNIONS,
             features={**_OF_UNIONS, **_OF_MASKS_BY_TWO},
         ),
         _row(
