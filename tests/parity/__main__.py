@@ -1,9 +1,9 @@
-"""Measures the parity matrix and writes ``docs/parity.md``.
+"""Measures the parity matrix and writes ``docs/parity.md`` and a page for each family.
 
     python -m tests.parity                  # goes on where it was stopped
     python -m tests.parity --family sdxl    # that family alone
     python -m tests.parity --fresh          # measures everything anew
-    python -m tests.parity --page           # measures nothing, writes the page
+    python -m tests.parity --page           # measures nothing, writes the pages
 
 Results are kept in ``docs/parity``, a file for each family and a line for each cell, with the
 versions they were measured with. Measured again are cells of other versions, and those that were
@@ -23,12 +23,12 @@ from rich.progress import track
 from tests.parity.cells import Cell, all_cells
 from tests.parity.families import FAMILIES
 from tests.parity.measuring import measure
-from tests.parity.page import page
+from tests.parity.page import pages
 from tests.parity.results import DOCS, VERSIONS, is_exact, read, write
 
 
 def main(families: list[str], *, fresh: bool, only_page: bool) -> None:
-    """Measures what is not measured yet, and writes the page.
+    """Measures what is not measured yet, and writes the pages.
 
     Args:
         families: Their names.
@@ -51,7 +51,8 @@ def main(families: list[str], *, fresh: bool, only_page: bool) -> None:
                     write(family, known)
         finally:
             write(family, known)
-    (DOCS / "parity.md").write_text(page(), encoding="utf-8")
+    for path, text in pages().items():
+        (DOCS / path).write_text(text, encoding="utf-8")
 
 
 def _result(cell: Cell) -> dict[str, Any]:
@@ -69,6 +70,6 @@ if __name__ == "__main__":
         "--family", choices=FAMILIES, action="append", help="several times for several"
     )
     parser.add_argument("--fresh", action="store_true", help="measures everything anew")
-    parser.add_argument("--page", action="store_true", help="only writes the page")
+    parser.add_argument("--page", action="store_true", help="only writes the pages")
     given = parser.parse_args()
     main(given.family or list(FAMILIES), fresh=given.fresh, only_page=given.page)

@@ -74,9 +74,9 @@ class Cell:
 def all_cells(family: str | None = None) -> Iterator[Cell]:
     """Gives every cell, those first that say most.
 
-    Each row has all its features with the solver of its model, in every way. Every other solver
-    meets the features that the family names, with shared modules; and saved ones at the first
-    row of a class.
+    Each row has all its features with the solver of its model, in every way unless it says less.
+    Every other solver meets the features that the family or the row names, with shared modules;
+    and saved ones at the first row of a class.
 
     Args:
         family: Its name; of all unless given.
@@ -90,7 +90,9 @@ def _with_own_solver(family: Family) -> Iterator[Cell]:
     for way in WAYS:
         for row in family.rows:
             for feature in {**family.features, **row.features}:
-                yield Cell(row.pipeline, row.model, row.solver, way, feature)
+                half = WAYS[way] is not torch.float32
+                if not half or row.halves is None or feature in row.halves:
+                    yield Cell(row.pipeline, row.model, row.solver, way, feature)
 
 
 def _with_other_solvers(family: Family) -> Iterator[Cell]:
@@ -100,7 +102,7 @@ def _with_other_solvers(family: Family) -> Iterator[Cell]:
         for solver in family.solvers:
             if not row.solver or solver == row.solver:
                 continue
-            for feature in family.crossed:
+            for feature in family.crossed if row.crossed is None else row.crossed:
                 yield Cell(row.pipeline, row.model, solver, "shared", feature)
             if model == row.model:
                 yield Cell(row.pipeline, row.model, solver, "saved", "plain")
@@ -116,6 +118,8 @@ def _reasons(cell: Cell, call: Mapping[str, Any]) -> Iterator[str]:
     unknown = sorted(call.keys() - takes(cell.pipeline))
     if unknown:
         yield f"{cell.pipeline} takes no {' and no '.join(unknown)}"
+    if cell.way in cell.row.refused:
+        yield cell.row.refused[cell.way]
     solver = cell.family.solvers.get(cell.solver)
     if solver is None:
         return

@@ -1,7 +1,7 @@
 """The pipeline classes of Diffusers that the parity matrix is about, and what became of each.
 
-A class is native (a row of a family, or a table of calls of its own) or excused with the reason. To
-bring one into the matrix, take it out of ``APART`` and put a ``Row`` into its family.
+A class is native, a row of a family, or excused with the reason. To bring one into the matrix, take
+it out of ``EXCUSED`` and put a ``Row`` into its family.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import diffusers
 from diffusers import pipelines
 
-__all__ = ["APART", "EXCUSED", "LEFT_OUT", "pipeline_classes"]
+__all__ = ["EXCUSED", "LEFT_OUT", "pipeline_classes"]
 
 _NAMES = re.compile("StableDiffusion|StableUnCLIP|Flux|LatentConsistency|SDXL")
 _FOLDERS = (
@@ -24,32 +24,6 @@ _FOLDERS = (
     "controlnet",
     "controlnet_sd3",
 )
-
-APART: dict[str, tuple[str, ...]] = {
-    "test_controlnet.py": (
-        "StableDiffusionControlNetImg2ImgPipeline",
-        "StableDiffusionControlNetInpaintPipeline",
-        "StableDiffusionControlNetPipeline",
-    ),
-    "test_controlnet_sdxl.py": (
-        "StableDiffusionXLControlNetImg2ImgPipeline",
-        "StableDiffusionXLControlNetInpaintPipeline",
-        "StableDiffusionXLControlNetPipeline",
-        "StableDiffusionXLControlNetUnionImg2ImgPipeline",
-        "StableDiffusionXLControlNetUnionInpaintPipeline",
-        "StableDiffusionXLControlNetUnionPipeline",
-    ),
-    "test_controlnet_sd3.py": (
-        "StableDiffusion3ControlNetInpaintingPipeline",
-        "StableDiffusion3ControlNetPipeline",
-    ),
-    "test_controlnet_flux.py": (
-        "FluxControlNetImg2ImgPipeline",
-        "FluxControlNetInpaintPipeline",
-        "FluxControlNetPipeline",
-    ),
-}
-"""Native classes whose calls are in a table of their own, by its file: no rows yet."""
 
 EXCUSED: dict[str, tuple[str, ...]] = {
     "a modular pipeline: a tree of blocks without a call signature of its own; the pipeline of the "
@@ -170,6 +144,14 @@ LEFT_OUT: dict[str, str] = {
     "back into the picture, YggDrasil refuses it",
     "FluxControlInpaintPipeline.latents": _FAILS,
     "FluxControlInpaintPipeline.masked_image_latents": _FAILS,
+    "FluxControlNetInpaintPipeline.masked_image_latents": "nothing in Diffusers depends on it, "
+    "YggDrasil refuses it",
+    "StableDiffusionControlNetPipeline.clip_skip": _RAISES,
+    "StableDiffusionControlNetImg2ImgPipeline.clip_skip": _RAISES,
+    "StableDiffusionControlNetInpaintPipeline.clip_skip": _RAISES,
+    "StableDiffusionXLControlNetUnionInpaintPipeline.padding_mask_crop": "Diffusers wants one "
+    "control picture and no list, and makes a list of it",
+    "controlnet_pooled_projections": "Diffusers fails on a tensor, or does not read it",
 }
 """Arguments that no feature gives, of every class or of one, with the reason."""
 

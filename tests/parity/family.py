@@ -62,7 +62,9 @@ class Row:
         call: Arguments of each call, besides the family's; those that are None are left out.
         features: Its own, and those that are other than the family's.
         change: Arguments that make a difference.
-        refused: Solvers that the class of Diffusers does not run with, with the reasons.
+        crossed: The features that other solvers are measured with; the family's unless given.
+        halves: The features that half precision is measured with; all unless given.
+        refused: Solvers and ways that the class of Diffusers does not run with, with the reasons.
         differs: Why cells are not at 0.0, by their feature, solver, way, or ``solver, feature``.
     """
 
@@ -72,6 +74,8 @@ class Row:
     call: Mapping[str, Any] = field(default_factory=dict)
     features: Mapping[str, Feature] = field(default_factory=dict)
     change: Mapping[str, Any] = field(default_factory=lambda: {"generator": 1})
+    crossed: tuple[str, ...] | None = None
+    halves: tuple[str, ...] | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
     differs: Mapping[str, str] = field(default_factory=dict)
 
@@ -90,6 +94,8 @@ class Family:
         begins: The method of a scheduler that puts noise on a picture.
         refused: Reasons by scheduler why Diffusers' pipelines of the family do not run with it.
         rows: The rows.
+        beside: The family that these pipelines add something to. Of what they have in common its
+            quick tests show enough.
     """
 
     name: str
@@ -100,4 +106,5 @@ class Family:
     solvers: Mapping[str, Solver]
     begins: str
     rows: tuple[Row, ...]
+    beside: Family | None = None
     refused: Mapping[str, str] = field(default_factory=dict)

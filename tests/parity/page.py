@@ -1,22 +1,20 @@
-"""Writes the page of the parity matrix from what was measured."""
+"""Writes the pages of the parity matrix from what was measured."""
 
 from __future__ import annotations
 
-import math
-import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from tests.parity.cells import WAYS, Cell, all_cells, reason_against, why_different
-from tests.parity.classes import APART, EXCUSED, LEFT_OUT
+from tests.parity.cells import WAYS, Cell, all_cells, why_different
+from tests.parity.classes import EXCUSED, LEFT_OUT
 from tests.parity.families import FAMILIES, ROWS
-from tests.parity.family import Family, Row
+from tests.parity.family import Family
+from tests.parity.family_page import Results, family_page
 from tests.parity.results import VERSIONS, is_exact, read
 
-__all__ = ["page"]
-
-Results = dict[Cell, dict[str, Any]]
+__all__ = ["page", "pages"]
 
 _WAYS = {
     "shared": "the modules of the Diffusers pipeline, through `from_diffusers`",
@@ -26,15 +24,30 @@ _WAYS = {
 }
 
 
-def page() -> str:
-    """Gives the page as Markdown."""
+def pages() -> dict[Path, str]:
+    """Gives the page on all families and that of each, as Markdown, by their places in ``docs``."""
     results = {name: _kept(name) for name in FAMILIES}
+    return {
+        Path("parity.md"): page(results),
+        **{
+            Path("parity", f"{name}.md"): family_page(family, results[name])
+            for name, family in FAMILIES.items()
+        },
+    }
+
+
+def page(results: dict[str, Results]) -> str:
+    """Gives the page on all families as Markdown.
+
+    Args:
+        results: By family and cell.
+    """
     everything = {cell: row for each in results.values() for cell, row in each.items()}
     cells = sum(1 for _ in all_cells())
     exact = sum(map(is_exact, everything.values()))
+    excused = sum(map(len, EXCUSED.values()))
     versions = ", ".join(f"{name} {version}" for name, version in VERSIONS.items())
     native = len({pipeline for pipeline, _ in ROWS})
-    made, excused = (sum(map(len, each.values())) for each in (APART, EXCUSED))
     lines = [
         "# Parity with Diffusers",
         "",
@@ -47,13 +60,19 @@ def page() -> str:
         f"0.0** ({versions}); the matrix has {cells} cells.",
         "",
         f"Of the {len(_classes())} pipeline classes of Stable Diffusion 1, 2, XL and 3, FLUX.1",
-        f"and FLUX.2 that Diffusers exports, {native} are native and below, {made} are native",
-        "[with tables of their own](#classes-with-tables-of-their-own) and",
+        f"and FLUX.2 that Diffusers exports, {native} are native and below, and",
         f"{excused} are excused, [with the reason](#excused-classes).",
         "",
         "Ways that the modules come:",
         "",
         *(f"- **{way}**: {meaning}" for way, meaning in _WAYS.items()),
+    ]
+    lines += [
+        "",
+        "## Cells at 0.0",
+        "",
+        "Of how many, where not all of them are; a dash where there are none. What each family is",
+        "called with, and what not, is on a page of its own.",
     ]
     for name, family in FAMILIES.items():
         lines += ["", *_family(family, results[name])]
@@ -69,82 +88,30 @@ def _kept(family: str) -> Results:
 
 def _classes() -> set[str]:
     native = {pipeline for pipeline, _ in ROWS}
-    return native.union(*APART.values(), *EXCUSED.values())
+    return native.union(*EXCUSED.values())
 
 
 def _family(family: Family, results: Results) -> Iterator[str]:
-    yield f"## {family.name}"
-    yield ""
-    yield "Cells at 0.0, of those measured, of those that there are."
+    yield f"### [{family.name}](parity/{family.name}.md)"
     yield ""
     yield f"| class | model | {' | '.join(WAYS)} |"
     yield f"|---|---|{'---|' * len(WAYS)}"
-    there = list(all_cells(family.name))
+    there: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
+    for cell in all_cells(family.name):
+        there[cell.pipeline, cell.model, cell.way].append(cell)
     for row in family.rows:
-        counts = [_count(_of(row, way, there), results) for way in WAYS]
+        counts = [_count(there[row.pipeline, row.model, way], results) for way in WAYS]
         yield f"| {row.pipeline} | {row.model} | {' | '.join(counts)} |"
-    yield ""
-    yield "The largest difference over all solvers, shared modules in float32:"
-    yield ""
-    yield f"| | {' | '.join(_heads(family))} |"
-    yield f"|---|{'---|' * len(family.rows)}"
-    notes: dict[str, int] = {}
-    for feature in _features(family):
-        figures = [_figure(row, feature, results, notes) for row in family.rows]
-        yield f"| {feature} | {' | '.join(figures)} |"
-    yield ""
-    yield "In round brackets: how many cells. A dash: none, with the reason:"
-    yield ""
-    for note, number in notes.items():
-        yield f"- [{number}] {note}"
-    if any(row.solver for row in family.rows):
-        yield ""
-        yield f"Solvers: {', '.join(family.solvers)}."
-    for reason in dict.fromkeys(family.refused.values()):
-        names = [f"`{name}`" for name, why in family.refused.items() if why == reason]
-        yield f"Not with {', '.join(names)}, which {reason}."
-
-
-def _of(row: Row, way: str, cells: Iterable[Cell]) -> list[Cell]:
-    wanted = (row.pipeline, row.model, way)
-    return [cell for cell in cells if (cell.pipeline, cell.model, cell.way) == wanted]
 
 
 def _count(cells: list[Cell], results: Results) -> str:
-    measured = [results[cell] for cell in cells if cell in results]
-    return f"{sum(map(is_exact, measured))} / {len(measured)} / {len(cells)}"
-
-
-def _heads(family: Family) -> list[str]:
-    """Gives the classes' names without what they have in common, and the models."""
-    common = len(os.path.commonprefix([row.pipeline for row in family.rows]))  # noqa: RUF071 - of names
-    return [
-        f"{row.pipeline[common:].removesuffix('Pipeline') or 'txt2img'}, {row.model}"
-        for row in family.rows
-    ]
-
-
-def _features(family: Family) -> list[str]:
-    return list(dict.fromkeys([*family.features, *(f for r in family.rows for f in r.features)]))
-
-
-def _figure(row: Row, feature: str, results: Results, notes: dict[str, int]) -> str:
-    """Gives the largest difference and how many cells, or a dash and the reason's number."""
-    if feature not in {**ROWS[row.pipeline, row.model][0].features, **row.features}:
-        return ""
-    found = [
-        result
-        for cell, result in results.items()
-        if cell.way == "shared"
-        and (cell.pipeline, cell.model, cell.feature) == (row.pipeline, row.model, feature)
-    ]
-    if found:
-        worst = max(max(r.get("differences", {"": math.inf}).values()) for r in found)
-        return f"{worst:.2g} ({len(found)})"
-    reason = reason_against(Cell(row.pipeline, row.model, row.solver, "shared", feature))
-    if reason is None:
-        return "not measured"
-    return f"- [{notes.setdefault(reason, len(notes) + 1)}]"
+    """Gives how many cells are at 0.0, of how many where not all are."""
+    exact = sum(cell in results and is_exact(results[cell]) for cell in cells)
+    rest = sum(cell not in results for cell in cells)
+    if not cells:
+        return "-"
+    text = f"{exact}" if exact == len(cells) else f"{exact} of {len(cells)}"
+    return f"{text}, {rest} not measured" if rest else text
 
 
 def _unequal(results: Results) -> Iterator[str]:
@@ -175,13 +142,6 @@ def _what(result: dict[str, Any]) -> str:
 
 
 def _lists() -> Iterator[str]:
-    yield "## Classes with tables of their own"
-    yield ""
-    yield "Compared at 0.0 call by call in `tests/parity`; they are no rows of the matrix yet."
-    yield ""
-    for file, names in APART.items():
-        yield f"- `{file}`: {', '.join(names)}"
-    yield ""
     yield "## Excused classes"
     yield ""
     for reason, names in EXCUSED.items():

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from pathlib import Path
 
 from tests.parity.cells import all_cells, given, takes
-from tests.parity.classes import APART, EXCUSED, LEFT_OUT, pipeline_classes
+from tests.parity.classes import EXCUSED, LEFT_OUT, pipeline_classes
 from tests.parity.families import ROWS
-from tests.parity.page import page
+from tests.parity.page import pages
 from yggdrasil.core.templates import load_template, template_names
 
 _NATIVE = {pipeline for pipeline, _ in ROWS}
@@ -22,24 +21,16 @@ def _made() -> set[str]:
 
 def test_each_class_that_diffusers_exports_is_native_or_excused() -> None:
     listed = Counter(_NATIVE)
-    for names in (*APART.values(), *EXCUSED.values()):
+    for names in EXCUSED.values():
         listed.update(names)
     assert set(listed) == pipeline_classes()
     assert [name for name, times in listed.items() if times > 1] == []
 
 
 def test_each_class_that_a_template_stands_for_has_a_row() -> None:
-    assert _made() & pipeline_classes() == _NATIVE.union(*APART.values()), (
+    assert _made() & pipeline_classes() == _NATIVE, (
         "A class with a template is native: put a Row into its family in tests/parity/families."
     )
-
-
-def test_each_table_of_its_own_is_there_and_names_its_classes() -> None:
-    for file, names in APART.items():
-        here = Path(__file__).parent
-        made = (here / file, *here.parent.glob("tiny_*.py"))
-        text = "".join(path.read_text(encoding="utf-8") for path in made)
-        assert [name for name in names if name not in text] == []
 
 
 def test_each_argument_of_a_native_class_is_given_in_a_cell_or_left_out_with_a_reason() -> None:
@@ -52,6 +43,6 @@ def test_each_argument_of_a_native_class_is_given_in_a_cell_or_left_out_with_a_r
         assert not missing, f"{pipeline}: give {sorted(missing)} in a feature, or say why not"
 
 
-def test_the_page_names_every_class() -> None:
-    text = page()
+def test_the_pages_name_every_class() -> None:
+    text = "".join(pages().values())
     assert [name for name in pipeline_classes() if name not in text] == []

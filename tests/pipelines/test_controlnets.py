@@ -13,8 +13,8 @@ from diffusers import (
     StableDiffusionControlNetPipeline,
 )
 
-from tests.parity.control_cells import differences, drawn
 from tests.pipelines.conftest import quiet
+from tests.pipelines.control_calls import differences, drawn
 from tests.pipelines.pictures import mask, picture
 from tests.tiny_controlnets import (
     tiny_controlnet,

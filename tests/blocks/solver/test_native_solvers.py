@@ -119,6 +119,16 @@ def test_a_run_that_leaves_its_end_to_another_model_begins_at_the_beginning(name
         assert torch.equal(wrapped.latents, other.latents)
 
 
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_shares_of_steps_are_counted_of_all_where_the_end_is_left_to_another_model(name):
+    noise = draw(0, 2, 4, 8, 8)
+    for solver in both(name):
+        whole = solver.start(noise, num_inference_steps=10).count
+        states = run(solver, solver.start(noise, num_inference_steps=10, end=0.7))
+        assert {solver.tick(state).count for state in states[:-1]} == {whole}
+        assert len(states) - 1 == states[0].count < whole
+
+
 def check_alike(name, options, runs, init, noise):
     solvers = both(name, **options)
     for wrapped, other in zip(*runs, strict=True):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from tests.parity.families.controlnet_flux import CONTROLNET_FLUX
+from tests.parity.families.controlnet_sd import CONTROLNET_SD
+from tests.parity.families.controlnet_sd3 import CONTROLNET_SD3
+from tests.parity.families.controlnet_sdxl import CONTROLNET_SDXL, CONTROLNET_UNION
 from tests.parity.families.flux import FLUX
 from tests.parity.families.flux2 import FLUX2
 from tests.parity.families.instruct_pix2pix import INSTRUCT_PIX2PIX
@@ -15,11 +19,16 @@ FAMILIES: dict[str, Family] = {
     family.name: family
     for family in (
         STABLE_DIFFUSION,
+        CONTROLNET_SD,
         LATENT_CONSISTENCY,
         INSTRUCT_PIX2PIX,
         SDXL,
+        CONTROLNET_SDXL,
+        CONTROLNET_UNION,
         SD3,
+        CONTROLNET_SD3,
         FLUX,
+        CONTROLNET_FLUX,
         FLUX2,
     )
 }

@@ -87,11 +87,11 @@ _FIRST = (
     "the refiner has the second encoder alone: Diffusers gives it the first prompt and reads no "
     "second one, YggDrasil gives it the second"
 )
-_BEGUN = {
+BEGUN = {
     "a part of the way": "before the masked picture's latents Diffusers draws noise, which nothing "
     "reads",
 }
-_REFINED = {"second negative alone": _FIRST, "prompts for each encoder": _FIRST}
+REFINED = {"second negative alone": _FIRST, "prompts for each encoder": _FIRST}
 
 SDXL = Family(
     name="sdxl",
@@ -149,18 +149,18 @@ SDXL = Family(
         ),
         Row(
             IMG2IMG, "sdxl_refiner", "euler", call=_PICTURE, features=_OF_REFINER,
-            differs=_REFINED,
+            differs=REFINED,
         ),
         Row(
             INPAINT, "sdxl", "euler", call=_MASKED, features={**_OF_MASKS, **_NO_SCORE},
         ),
         Row(
             INPAINT, "sdxl_refiner", "euler", call=_MASKED, features={**_OF_MASKS, **_BEAUTY},
-            differs=_REFINED,
+            differs=REFINED,
         ),
         Row(
             INPAINT, "sdxl_inpaint", "euler", call=_MASKED, features={**_OF_MASKS, **_NO_SCORE},
-            differs=_BEGUN,
+            differs=BEGUN,
         ),
     ),
 )  # fmt: skip

@@ -53,7 +53,7 @@ class PictureSizes(AbstractConditioner):
         negative_target_size: Size | None = None,
         aesthetic_score: float = 6.0,
         negative_aesthetic_score: float = 2.5,
-        negative_sizes: Literal["each", "both"] = "each",
+        negative_sizes: Literal["each", "both", "same"] = "each",
     ) -> Extras:
         """Gives the sizes, which are those of the picture unless given.
 
@@ -71,12 +71,13 @@ class PictureSizes(AbstractConditioner):
             negative_aesthetic_score: The same of what it is to be unlike.
             negative_sizes: Where the negative sizes come from: ``both`` counts them only where both
                 are given, as text to image does; ``each`` takes the positive one for each that is
-                not, and always the positive crop unless beauty is read, as image to image does.
+                not, and always the positive crop unless beauty is read, as image to image does;
+                ``same`` takes the positive ones.
 
         Raises:
             InputError: A size is no pair of numbers.
         """
-        check_choice("negative_sizes", negative_sizes, ("each", "both"))
+        check_choice("negative_sizes", negative_sizes, ("each", "both", "same"))
         size = (shape.shape[-2] * codec.scale, shape.shape[-1] * codec.scale)
         original = _pair("original_size", original_size) or size
         target = _pair("target_size", target_size) or size
@@ -84,6 +85,8 @@ class PictureSizes(AbstractConditioner):
         other_original = _pair("negative_original_size", negative_original_size)
         other_crops = _pair("negative_crops_coords_top_left", negative_crops_coords_top_left)
         other_target = _pair("negative_target_size", negative_target_size)
+        if negative_sizes == "same":
+            other_original, other_crops, other_target = original, crops, target
         positive: tuple[float, ...] = (*original, *crops, *target)
         negative: tuple[float, ...] = positive
         if self.aesthetic:

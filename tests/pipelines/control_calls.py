@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
 from typing import Any
 
-import pytest
 import torch
 
 from tests.pipelines.conftest import generator, quiet
 from yggdrasil import InferencePipeline
 
 STEPS = {"prompt": "a cat", "num_inference_steps": 3}
-
-
-def cells(table: Mapping[str, Any], quick: Collection[str]) -> list[Any]:
-    """Gives the names of a table's calls, those that are not quick marked as slow."""
-    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in table]
 
 
 def drawn(call: dict[str, Any]) -> dict[str, Any]:
