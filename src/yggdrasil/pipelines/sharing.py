@@ -11,7 +11,7 @@ from yggdrasil.core.errors import InputError, MissingInputError
 from yggdrasil.core.flatten import FlatNode
 from yggdrasil.core.wiring import FromInput, Vertex, Wiring
 
-__all__ = ["call_names", "share_out"]
+__all__ = ["brought_by", "call_names", "share_out"]
 
 _PICTURES = "pictures"
 
@@ -73,11 +73,16 @@ def _nodes(wiring: Wiring) -> dict[str, list[FlatNode]]:
 
 def _brought(node: FlatNode) -> Mapping[str, bool]:
     """Gives the arguments that a node brings, those of its block's base classes first."""
-    return _brought_by(type(node.block))
+    return brought_by(type(node.block))
 
 
 @functools.cache
-def _brought_by(cls: type) -> Mapping[str, bool]:
+def brought_by(cls: type) -> Mapping[str, bool]:
+    """Gives the arguments that a block brings, each with whether it is needed.
+
+    Args:
+        cls: Of the block; those of its base classes count too.
+    """
     found: dict[str, bool] = {}
     for base in reversed(cls.__mro__):
         found.update(vars(base).get("call_inputs", {}))

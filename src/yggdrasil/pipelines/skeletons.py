@@ -19,6 +19,7 @@ from yggdrasil.hub.pipeline_classes import tasks_by_class
 from yggdrasil.pipelines.components import blocks_of, check_whole
 from yggdrasil.pipelines.inference import InferencePipeline
 from yggdrasil.pipelines.models import use_own_solver, use_settings
+from yggdrasil.pipelines.sharing import brought_by
 
 __all__ = ["Checked", "check_set", "skeleton_of"]
 
@@ -137,7 +138,8 @@ def _planned(pipeline: InferencePipeline, task: str, settings: Mapping[str, Any]
     prompt = "a cat" if "prompt" in takes else None
     inputs = settings.get("arguments", {})
     # What nodes take in every call, such as a ControlNet its picture and the kind of that.
-    brought = {n: need for _, b in blocks_of(pipeline.graph) for n, need in b.call_inputs.items()}
+    blocks = [block for _, block in blocks_of(pipeline.graph)]
+    brought = {n: need for each in blocks for n, need in brought_by(type(each)).items()}
     kinds = dict.fromkeys({"control_mode"} & brought.keys(), 0)
     wanted = {n for n, need in brought.items() if need} - {inputs.get(n, n) for n in required}
     pictures: dict[str, Any] = dict.fromkeys(({*required} | wanted) - kinds.keys(), _PICTURE)
