@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from yggdrasil.core.tasks import Task
 from yggdrasil.core.template_documents import template_extensions
 from yggdrasil.core.templates import load_template
-from yggdrasil.pipelines.sharing import brought
+from yggdrasil.pipelines.sharing import brought_by
 
 __all__ = ["told_elsewhere"]
 
@@ -43,7 +43,7 @@ def told_elsewhere(template: str, task: Task, argument: str) -> str:
     for other in template_extensions(template):
         graph = load_template(other)
         for name, node in graph.nodes.items():
-            if node.block is not None and argument in brought(node.block):
+            if node.block is not None and argument in brought_by(type(node.block)):
                 return (
                     f" A node of the type {node.block.type_name!r} does: add one with "
                     f"graph.add_node({name!r}, {node.block.type_name!r}, pretrained=...)."

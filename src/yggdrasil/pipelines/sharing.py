@@ -7,12 +7,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.errors import InputError, MissingInputError
 from yggdrasil.core.flatten import FlatNode
 from yggdrasil.core.wiring import FromInput, Vertex, Wiring
 
-__all__ = ["brought", "call_names", "share_out"]
+__all__ = ["brought_by", "call_names", "share_out"]
 
 _PICTURES = "pictures"
 
@@ -73,21 +72,18 @@ def _nodes(wiring: Wiring) -> dict[str, list[FlatNode]]:
     return found
 
 
-def brought(block: AbstractBaseBlock) -> Mapping[str, bool]:
-    """Gives the arguments that a block brings to a call, and whether each must be given.
-
-    Args:
-        block: Those of its base classes count too.
-    """
-    return _brought_by(type(block))
-
-
 def _brought(node: FlatNode) -> Mapping[str, bool]:
-    return brought(node.block)
+    """Gives the arguments that a node brings, those of its block's base classes first."""
+    return brought_by(type(node.block))
 
 
 @functools.cache
-def _brought_by(cls: type) -> Mapping[str, bool]:
+def brought_by(cls: type) -> Mapping[str, bool]:
+    """Gives the arguments that a block brings, each with whether it is needed.
+
+    Args:
+        cls: Of the block; those of its base classes count too.
+    """
     found: dict[str, bool] = {}
     for base in reversed(cls.__mro__):
         found.update(vars(base).get("call_inputs", {}))

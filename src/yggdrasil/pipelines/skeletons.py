@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from yggdrasil.core.component import Component
-from yggdrasil.core.errors import InputError, ModelError, YggdrasilError
+from yggdrasil.core.errors import InputError, MissingInputError, ModelError, YggdrasilError
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.config_library import ConfigLibrary, ConfigSource
 from yggdrasil.hub.config_sets import whole_set
@@ -19,6 +19,7 @@ from yggdrasil.hub.pipeline_classes import tasks_by_class
 from yggdrasil.pipelines.components import blocks_of, check_whole
 from yggdrasil.pipelines.inference import InferencePipeline
 from yggdrasil.pipelines.models import use_own_solver, use_settings
+from yggdrasil.pipelines.sharing import brought_by
 
 __all__ = ["Checked", "check_set", "skeleton_of"]
 
@@ -110,7 +111,7 @@ def check_set(name: str) -> Checked:
             for each, settings in pipeline.graph.tasks.items():
                 try:
                     planned[each] = _planned(pipeline, each, settings)
-                except (InputError, ModelError) as error:
+                except (InputError, MissingInputError, ModelError) as error:
                     # A task that is asked for by name is for other models of the family.
                     if each == task or not settings.get("only_by_name"):
                         raise
@@ -136,15 +137,11 @@ def _planned(pipeline: InferencePipeline, task: str, settings: Mapping[str, Any]
     takes = {*settings.get("takes", ()), *settings.get("also_takes", ())}
     prompt = "a cat" if "prompt" in takes else None
     inputs = settings.get("arguments", {})
-    # What nodes want of every call, such as a ControlNet its picture.
-    wanted = {
-        name
-        for _, block in blocks_of(pipeline.graph)
-        for name, needed in block.call_inputs.items()
-        if needed
-    } - {inputs.get(name, name) for name in required}
-    # Some are told of what kind the picture is.
-    kinds = dict.fromkeys({"control_mode"} & (takes | wanted), 0)
+    # What nodes take in every call, such as a ControlNet its picture and the kind of that.
+    blocks = [block for _, block in blocks_of(pipeline.graph)]
+    brought = {n: need for each in blocks for n, need in brought_by(type(each)).items()}
+    kinds = dict.fromkeys({"control_mode"} & brought.keys(), 0)
+    wanted = {n for n, need in brought.items() if need} - {inputs.get(n, n) for n in required}
     pictures: dict[str, Any] = dict.fromkeys(({*required} | wanted) - kinds.keys(), _PICTURE)
     plan = pipeline.plan(prompt, **{**pictures, **kinds})
     calls = list(plan.calls())

@@ -23,7 +23,7 @@ from yggdrasil.pipelines.comparison.request import Request
 from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.inference import InferencePipeline
 from yggdrasil.pipelines.opaque import whole_block
-from yggdrasil.pipelines.sharing import brought
+from yggdrasil.pipelines.sharing import brought_by
 
 __all__ = ["call", "find_out", "open_ours", "outcome"]
 
@@ -149,7 +149,7 @@ def _pictures(graph: ComputeGraph, task: Task) -> dict[str, int]:
     if whole_block(graph) is not None:
         # A pipeline that Diffusers calls without one it needs says so only when it is run.
         return {name: 1 for name in task.takes if name in _MADE_OF}
-    read = Counter(name for _, block in blocks_of(graph) for name in brought(block))
+    read = Counter(name for _, block in blocks_of(graph) for name in brought_by(type(block)))
     return {name: read.get(task.arguments.get(name, name), 1) for name in task.requires}
 
 
