@@ -15,7 +15,7 @@ from diffusers import (
     StableDiffusionXLControlNetUnionPipeline,
 )
 
-from tests.parity.control_cells import differences
+from tests.pipelines.control_calls import differences
 from tests.pipelines.pictures import mask, picture
 from tests.tiny_controlnets import (
     tiny_controlnet,
