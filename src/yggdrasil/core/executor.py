@@ -138,8 +138,8 @@ def _never() -> bool:
     return False
 
 
-_Prepared = tuple[Call, Callable[[], Any], Slot | None, Sequence[Slot]]
-"""A call of a loop, what runs it, where its one result is kept, and what is freed after it."""
+_Prepared = tuple[Call, Callable[[], Any], Slot | slice | None, Sequence[Slot]]
+"""A call of a loop, what runs it, where its results are kept, and what is freed after it."""
 
 
 class _Run:
@@ -293,13 +293,13 @@ class _Run:
     def _loop(self, loop: Loop) -> None:
         values = self.values
         values[loop.carried] = values[loop.initial]
-        until = self._prepared([loop.until])
+        done = self._prepared([loop.until])
         body = self._prepared(loop.body)
         index = 0
         since = time.perf_counter()
         while True:
             state = values[loop.state] = values[loop.carried]
-            if self._each(until):
+            if self._each(done):
                 return
             if index and self._cancelled():
                 raise Cancelled(
@@ -323,15 +323,7 @@ class _Run:
 
     def _prepared(self, calls: Sequence[Call]) -> list[_Prepared]:
         """Works out what is the same in every iteration of a loop."""
-        return [
-            (
-                call,
-                self._ready(call),
-                call.keeps[0] if call.keeps and not call.spec.several else None,
-                call.frees,
-            )
-            for call in calls
-        ]
+        return [(call, self._ready(call), _place_of(call), call.frees) for call in calls]
 
     def _each(self, calls: Sequence[_Prepared]) -> Any:
         """Runs calls of a loop that were prepared; gives the result of the last one."""
@@ -340,7 +332,11 @@ class _Run:
         try:
             for call, run, kept, frees in calls:
                 result = run()
-                if kept is not None:
+                if type(kept) is int or (
+                    type(kept) is slice
+                    and isinstance(result, tuple)
+                    and len(result) == len(call.results)
+                ):
                     values[kept] = result
                 elif call.spec.several:
                     self._spread(call, result)
@@ -416,6 +412,14 @@ class _TracedRun(_Run):
     def _restore(self, item: Call | Loop, entry: Entry) -> None:
         super()._restore(item, entry)
         self._tracer.on_kept(item)
+
+
+def _place_of(call: Call) -> Slot | slice | None:
+    """Gives where a call's results are kept: one, or several side by side."""
+    keeps = call.keeps
+    if not call.spec.several:
+        return keeps[0] if keeps else None
+    return slice(keeps[0], keeps[-1] + 1) if keeps == (*range(keeps[0], keeps[-1] + 1),) else None
 
 
 def _show(value: Any) -> str:

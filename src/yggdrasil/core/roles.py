@@ -134,7 +134,7 @@ class AbstractBackbone(AbstractBaseBlock):
             residuals: What inner modules add.
             model_arguments: Keyword arguments for the model's forward, as they are.
         """
-        extra = dict(model_arguments or {})
+        extra = dict(model_arguments) if model_arguments else {}
         if not isinstance(sample, BranchedValue):
             single = (
                 conditioning.joined
@@ -147,7 +147,7 @@ class AbstractBackbone(AbstractBaseBlock):
             raise TypeError("a branched sample needs a conditioning for each of its branches")
         if self.joins_branches and sample.names == conditioning.alike:  # nearly always
             tensors = sample.tensors
-            added = _of(residuals, sample.names)
+            added = _of(residuals, sample.names) if residuals else ()
             parts = self._together(tensors, timestep, conditioning.joined, channels, added, extra)
             return BranchedValue(sample.names, parts)
         outputs: dict[str, Tensor] = {}
@@ -182,8 +182,9 @@ class AbstractBackbone(AbstractBaseBlock):
     ) -> tuple[Tensor, ...]:
         """Evaluates branches as one batch."""
         count = len(tensors)
-        wide = None if channels is None else torch.cat([channels] * count)
-        joined = self._widen(torch.cat(tensors), wide)
+        joined = torch.cat(tensors)
+        if channels is not None:
+            joined = self._widen(joined, torch.cat([channels] * count))
         # A timestep for each sample is one for each sample of each branch.
         times = timestep.repeat(count) if timestep.ndim else timestep
         output = self.evaluate(joined, times, conditioning, residuals, model_arguments)

@@ -85,11 +85,15 @@ class UNet2DConditionBackbone(AbstractBackbone):
         named: Mapping[str, Any] = conditioning.tensors
         if _CHANNELS in named:
             sample = torch.cat([sample, named[_CHANNELS]], dim=1)
-        check_channels("UNet", sample.size(1), unet.config.in_channels, _MISSING)
         # Most are named by its parameters and nothing else is given: then there is nothing to do.
         if residuals or model_arguments or conditioning.shared or not _PARAMETERS.issuperset(named):
             named = _arguments(conditioning, residuals, model_arguments)
-        prediction: Tensor = unet(sample, timestep, return_dict=False, **named)[0]
+        try:
+            prediction: Tensor = unet(sample, timestep, return_dict=False, **named)[0]
+        except RuntimeError:
+            # Looked at when it failed: at every step, reading the configuration takes its time.
+            check_channels("UNet", sample.size(1), unet.config.in_channels, _MISSING)
+            raise
         return prediction
 
     def check_conditioning(self, conditioning: ConditioningValue) -> None:

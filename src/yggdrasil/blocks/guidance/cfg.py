@@ -193,10 +193,11 @@ def guided(prediction: Tensor | BranchedValue, scale: float, rescale: float = 0.
     """
     if not isinstance(prediction, BranchedValue):
         return prediction
-    positive = prediction["positive"]
-    if "negative" not in prediction.names:
+    names, tensors = prediction.names, prediction.tensors
+    positive = tensors[names.index("positive")]
+    if "negative" not in names:
         return positive
-    negative = prediction["negative"]
+    negative = tensors[names.index("negative")]
     result: Tensor = negative + scale * (positive - negative)
     if rescale > 0.0:
         result = rescale_noise_cfg(result, positive, guidance_rescale=rescale)

@@ -93,12 +93,14 @@ class NativeSolver(ScheduledSolver):
         Raises:
             InputError: No step is left.
         """
-        states = self._own(state)
-        check_unfinished(states)
+        states = state if isinstance(state, SampleStates) else self._own(state)
+        if states.index >= states.count:
+            check_unfinished(states)
         sample = states.latents
         scale = states.numbers().get(_SCALE)
         if scale is not None:
-            sample = _as(sample, _wide(sample) / scale)
+            # Called for other dtypes alone: a step is short, and calls count.
+            sample = sample / scale if sample.dtype in _WIDE else _as(sample, _wide(sample) / scale)
         return Tick(sample, states.current_timesteps(), states.index, states.scheduled, states)
 
     @op
@@ -128,10 +130,11 @@ class NativeSolver(ScheduledSolver):
                 f"The solver was given a prediction for each of the branches "
                 f"{', '.join(model_output.names)}: combine them first, with a guidance block."
             )
-        states = self._own(state)
-        check_unfinished(states)
+        states = state if isinstance(state, SampleStates) else self._own(state)
+        if states.index >= states.count:
+            check_unfinished(states)
         count = len(states.ways)
-        if isinstance(eta, Sequence) or not states.aligned:
+        if not states.aligned or not isinstance(eta, (int, float)):
             etas = _each(eta, count)
             joined = _joined(etas, states.latents)
             drawing = tuple(
@@ -140,16 +143,22 @@ class NativeSolver(ScheduledSolver):
             )
         else:
             joined, drawing = eta, (self.draws(eta),) * count
-        noise = _draw(model_output, as_generators(generator, count), drawing)
+        noise = None
+        if any(drawing):
+            noise = _draw(model_output, as_generators(generator, count), drawing)
         if isinstance(joined, Tensor) or joined:
             # What is calculated with eta is to be rounded as float32 is.
             at = self.with_eta(states.coefficients(), joined)
         else:
             at = states.numbers()
-        latents, history = self.advance(
-            at, _wide(states.latents), _wide(model_output), states.history, noise
-        )
-        return states.moved(_as(states.latents, latents), history)
+        sample = states.latents
+        if sample.dtype in _WIDE and sample.dtype == model_output.dtype:
+            latents, history = self.advance(at, sample, model_output, states.history, noise)
+        else:
+            wide = _wide(sample), _wide(model_output)
+            latents, history = self.advance(at, *wide, states.history, noise)
+            latents = _as(sample, latents)
+        return states.moved(latents, history)
 
     @op
     def renoise(self, state: SolverState, init_latents: Latents, noise: Noise) -> Latents:
@@ -220,7 +229,7 @@ class NativeSolver(ScheduledSolver):
     @property
     def prediction(self) -> str:
         """What the model predicts."""
-        return str(self.settings["prediction_type"])
+        return self._prepare().prediction
 
     @abstractmethod
     def table(self, scheduler: Any, begin: int) -> Mapping[str, Tensor]:
@@ -354,10 +363,8 @@ def _joined(etas: Sequence[float], latents: Tensor) -> float | Tensor:
     return torch.tensor(etas, dtype=torch.float32, device=latents.device).view(shape)
 
 
-def _draw(like: Tensor, generator: GeneratorArgument, drawing: tuple[bool, ...]) -> Tensor | None:
+def _draw(like: Tensor, generator: GeneratorArgument, drawing: tuple[bool, ...]) -> Tensor:
     """Draws noise; of several generators only those of the samples that draw are asked."""
-    if not any(drawing):
-        return None
     if not isinstance(generator, list):
         noise: Tensor = randn_tensor(
             like.shape, generator=generator, device=like.device, dtype=like.dtype

@@ -74,6 +74,7 @@ class _Prepared:
     source: ComponentSource | None
     config: Mapping[str, Any]
     record: Record
+    prediction: str
 
 
 class ScheduledSolver(AbstractSolver):
@@ -421,7 +422,9 @@ class ScheduledSolver(AbstractSolver):
             made = self.make_scheduler()
             public = {k: v for k, v in made.config.items() if not k.startswith("_")}
             self._check_config(public)
-            prepared = self._prepared = _Prepared(source, public, read_shell(made))
+            prepared = self._prepared = _Prepared(
+                source, public, read_shell(made), str(public.get("prediction_type"))
+            )
         return prepared
 
     def _check_config(self, config: Mapping[str, Any]) -> None:
