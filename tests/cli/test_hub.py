@@ -52,20 +52,20 @@ def test_a_model_that_nobody_knows_is_an_error(yggdrasil):
 
 
 def test_each_registered_model_is_checked_with_a_line(yggdrasil, monkeypatch):
-    sets = {name: config_sets()[name] for name in ("flux_redux", "controlnet_sd1")}
+    sets = {name: config_sets()[name] for name in ("flux_redux", "controlnet_sd1", "sd1")}
     monkeypatch.setattr("yggdrasil.hub.config_sets.config_sets", lambda: sets)
     ended = yggdrasil("hub", "check")
     assert ended.code == 0
     assert re.search(r"^ok +flux_redux +0.49 B .* flux_redux: embed 2$", ended.out, re.MULTILINE)
-    assert re.search(r"^ok +controlnet_sd1 .* a part$", ended.out, re.MULTILINE)
+    assert re.search(r"^ok +controlnet_sd1 .* sd15_controlnet: txt2img 18", ended.out, re.MULTILINE)
     assert "stabilityai/sd-turbo: not registered, no copy of its scheduler" in ended.out
-    assert "2 sets of configurations" in ended.err
+    assert "3 sets of configurations" in ended.err
 
 
 def test_a_fault_is_told_and_ends_with_code_1(yggdrasil, monkeypatch):
     good = config_sets()["controlnet_sd1"]
     wrong = {"controlnet": replace(good.components["controlnet"], values={"chanels": 1})}
-    sets = {"wrong": replace(good, components=wrong)}
+    sets = {"wrong": replace(good, components=wrong), "sd1": config_sets()["sd1"]}
     monkeypatch.setattr("yggdrasil.hub.config_sets.config_sets", lambda: sets)
     monkeypatch.setattr("yggdrasil.hub.config_library.config_sets", lambda: sets)
     ended = yggdrasil("hub", "check")

@@ -95,7 +95,8 @@ def _items(name: str, value: Any, nodes: list[FlatNode]) -> list[Any] | None:
     if len(nodes) == 1:
         return None  # which may read a list itself: pictures for a batch
     if not isinstance(value, list | tuple):
-        if not _reads_pictures(nodes[0], name):
+        # A mask may be one for all, as any number; of control pictures each node has its own.
+        if not _reads_pictures(nodes[0], name) or not _brought(nodes[0])[name]:
             return None
         raise InputError(
             f"{name} is {type(value).__name__}, and {len(nodes)} nodes read it: give a list, an "
