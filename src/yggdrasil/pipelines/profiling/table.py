@@ -23,7 +23,14 @@ _WORDS = 2  # the first columns are words, the others numbers
 
 def to_table(report: ProfileReport) -> Table:
     """Gives the table for a terminal."""
-    table = Table(title=_title(report), title_justify="left", box=None, header_style="bold")
+    # One space between columns: with two, the widest figures do not fit a hundred characters.
+    table = Table(
+        title=_title(report),
+        title_justify="left",
+        box=None,
+        header_style="bold",
+        padding=(0, 1, 0, 0),
+    )
     for place, name in enumerate(_COLUMNS):
         if place < _WORDS:
             table.add_column(name, no_wrap=place == 0, overflow="fold")
