@@ -19,6 +19,8 @@ pytestmark = [
     pytest.mark.parity,
     # Diffusers passes over in silence what a model cannot read; a graph says so, and goes on.
     pytest.mark.filterwarnings("ignore:.*given, but with these inputs nothing reads:UserWarning"),
+    # A picture for each prompt of a union is a list of tensors: Diffusers' processor warns of it.
+    pytest.mark.filterwarnings("ignore:Passing `image` as a list of 4d torch.Tensor:FutureWarning"),
     # Of itself, where it makes a ControlNet for FLUX.
     pytest.mark.filterwarnings("ignore:`FluxPosEmbed` is deprecated:FutureWarning"),
 ]
