@@ -180,7 +180,7 @@ class InferencePipeline(
             outputs = self._runtime.execute(
                 plan,
                 inputs,
-                observers=self._heard(plan, [*listeners, *previews], ending, bar),
+                observers=self._heard([*listeners, *previews], ending, bar),
                 changes_values=bool(listeners),  # each of them may end a loop
                 cancelled=cancelled,
                 tracer=self._profile,
@@ -202,16 +202,10 @@ class InferencePipeline(
             images=images, latents=latents, metadata=metadata, outputs=outputs, origin=origin
         )
 
-    def _heard(
-        self, plan: Plan, listeners: list[Observer], ending: Ending, bar: ProgressBar
-    ) -> list[Observer]:
+    def _heard(self, listeners: list[Observer], ending: Ending, bar: ProgressBar) -> list[Observer]:
         """Gives who is told of the steps: nobody, where nobody would do anything with it."""
         heard = [*listeners, ending] if listeners else []
-        # A pipeline that runs whole shows its own bar unless somebody listens.
-        shown = self._bar.get("disable") is not True
-        if shown or any(call.spec.opaque for call in plan.calls()):
-            heard.append(bar)
-        return heard
+        return heard if self._bar.get("disable") is True else [*heard, bar]
 
     def plan(
         self,

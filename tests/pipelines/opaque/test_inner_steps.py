@@ -64,6 +64,12 @@ def test_a_pipeline_without_a_callback_tells_of_its_progress_too():
     assert "progress_bar" not in vars(whole)
 
 
+def test_nothing_is_shown_where_the_bar_is_off(theirs, ours, capsys):
+    theirs.set_progress_bar_config(disable=False)
+    ours(**CALL, seed=0)
+    assert "%|" not in capsys.readouterr().err
+
+
 def test_its_progress_moves_the_bar_of_the_run(theirs, capsys):
     pipe = InferencePipeline.from_diffusers(theirs, opaque=True)
     pipe(**CALL, seed=0)
