@@ -6,6 +6,7 @@ import atexit
 import functools
 import tempfile
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import diffusers
@@ -22,7 +23,9 @@ Differences = dict[str, float]
 
 
 def measure(cell: Cell, like: str | None = None, **changes: Any) -> Differences:
-    """Makes the call twice, by Diffusers and by YggDrasil, and compares.
+    """Makes the call twice, by Diffusers and by YggDrasil, and compares what comes of it.
+
+    That is its outputs, and the states that it leaves generators in.
 
     Args:
         cell: The call.
@@ -38,8 +41,10 @@ def measure(cell: Cell, like: str | None = None, **changes: Any) -> Differences:
     pipe.to(WAYS[cell.way])  # some pipelines of Diffusers leave their VAE in float32
     other = cell if like is None else Cell(cell.pipeline, cell.model, cell.solver, cell.way, like)
     _seed()
-    made = ours(**arguments(other, pipe, **changes)).outputs
-    mine = {name: _numbers(made[name]) for name in expected}
+    call = arguments(other, pipe, **changes)
+    made = ours(**call).outputs
+    mine = {name: _numbers(made[name]) for name in expected.keys() - {"draws"}}
+    mine["draws"] = _states(call)
     return {name: _difference(mine[name], value) for name, value in expected.items()}
 
 
@@ -81,12 +86,20 @@ def _theirs(cell: Cell, pipe: Any) -> dict[str, torch.Tensor]:
         warnings.simplefilter("ignore", FutureWarning)
         result = pipe(**call)
     outputs = {"latents": seen[-1], "images": result.images} if seen else dict(result)
-    return {name: _numbers(value) for name, value in outputs.items()}
+    return {name: _numbers(value) for name, value in outputs.items()} | {"draws": _states(call)}
 
 
 def _seed() -> None:
     """Sets the generator that Diffusers draws from where it hands on none."""
     torch.manual_seed(4)
+
+
+def _states(call: Mapping[str, Any]) -> torch.Tensor:
+    """Gives the states of all generators after a call: whoever draws from them next goes on so."""
+    given = call.get("generator")
+    several = given if isinstance(given, list) else [] if given is None else [given]
+    states = [torch.get_rng_state(), *(each.get_state() for each in several)]
+    return torch.stack(states)
 
 
 def _numbers(value: Any) -> torch.Tensor:

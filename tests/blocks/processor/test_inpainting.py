@@ -169,7 +169,7 @@ def test_blending_is_not_for_a_backbone_that_reads_the_mask():
 def test_what_is_drawn_first_is_drawn_only_where_it_is_asked_for():
     block = make_block("processor/inpaint_blend")
     assert block.unused_inputs("blend", {}) == {"covered"}
-    assert block.unused_inputs("blend", {"draws_covered": True}) == frozenset()
+    assert block.unused_inputs("blend", {"unread": "covered"}) == {"masked"}
 
 
 def test_channels():

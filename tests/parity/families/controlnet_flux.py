@@ -119,11 +119,7 @@ _OF_UNION: dict[str, Feature] = {
 _UNSAVED = {"saved": "Diffusers cannot save a pipeline with several ControlNets of this family"}
 _ROWS = {row.pipeline: row for row in FLUX.rows}
 # The schedule and the draws are those of these pipelines.
-_REFUSED, _DIFFERS = _ROWS["FluxControlPipeline"].refused, _ROWS["FluxControlPipeline"].differs
-_OF_INPAINT = {
-    **_ROWS["FluxInpaintPipeline"].differs,
-    "a mask around a part": "Diffusers does not paste what it painted into the picture again",
-}
+_REFUSED = _ROWS["FluxControlPipeline"].refused
 _PLAIN = ("plain",)
 
 
@@ -154,24 +150,22 @@ CONTROLNET_FLUX = Family(
     rows=(
         _row(
             TXT2IMG, "flux", call=_ONE, features=_OF_ONE, change=WEAKER, refused=_REFUSED,
-            differs=_DIFFERS,
         ),
         _row(
             TXT2IMG, "flux_union", call={**_ONE, "control_mode": 2},
             features={**_OF_ONE, "another kind": {"control_mode": 1}}, crossed=_PLAIN,
-            refused=_REFUSED, differs=_DIFFERS,
+            refused=_REFUSED,
         ),
         *(
             _row(
                 TXT2IMG, model, call=_ONE, features=_OF_ONE, crossed=_PLAIN, refused=_REFUSED,
-                differs=_DIFFERS,
             )
             for model in ("flux_pixels", "flux_unscaled", "flux_schnell")
         ),
         *(
             _row(
                 TXT2IMG, model, call={**_TWO, "control_mode": modes}, features=_OF_TWO,
-                crossed=_PLAIN, refused={**_REFUSED, **_UNSAVED}, differs=_DIFFERS,
+                crossed=_PLAIN, refused={**_REFUSED, **_UNSAVED},
             )
             for model, modes in (
                 ("flux_two", None), ("flux_unions", [2, 0]), ("flux_union_and_plain", [2, None]),
@@ -183,7 +177,7 @@ CONTROLNET_FLUX = Family(
             call={**_TWO, "control_mode": [2, 0], "control_guidance_start": [0.0, 0.4],
                   "control_guidance_end": [1.0, 1.0]},
             features={"numbers for each": WEIGHED}, crossed=_PLAIN,
-            refused={**_REFUSED, **_UNSAVED}, differs=_DIFFERS,
+            refused={**_REFUSED, **_UNSAVED},
         ),
         _row(
             IMG2IMG, "flux", call={**_ONE, **_PICTURE}, features={**_OF_ONE, **_OF_PICTURES},
@@ -199,15 +193,15 @@ CONTROLNET_FLUX = Family(
         ),
         _row(
             INPAINT, "flux", call={**_ONE, **_MASKED}, features={**_OF_ONE, **_OF_MASKS},
-            change=WEAKER, differs=_OF_INPAINT,
+            change=WEAKER,
         ),
         _row(
             INPAINT, "flux_union", call={**_ONE, **_MASKED, "control_mode": 2},
-            features={**_OF_ONE, **_OF_MASKS, **_OF_UNION}, crossed=_PLAIN, differs=_OF_INPAINT,
+            features={**_OF_ONE, **_OF_MASKS, **_OF_UNION}, crossed=_PLAIN,
         ),
         _row(
             INPAINT, "flux_two", call={**_TWO, **_MASKED}, features={**_OF_TWO, **_OF_MASKS},
-            crossed=_PLAIN, refused=_UNSAVED, differs=_OF_INPAINT,
+            crossed=_PLAIN, refused=_UNSAVED,
         ),
     ),
 )  # fmt: skip

@@ -19,7 +19,7 @@ from tests.parity.families.control import (
     of_one_picture,
     of_two_pictures,
 )
-from tests.parity.families.sdxl import BEGUN, REFINED, SDXL
+from tests.parity.families.sdxl import SDXL
 from tests.parity.family import Family, Feature, Row
 from tests.pipelines.conftest import generator
 from tests.pipelines.pictures import mask, picture
@@ -181,7 +181,6 @@ CONTROLNET_SDXL = Family(
             IMG2IMG, "sdxl_refiner", **_FURTHER,
             call={**_ONE, **_PICTURE, "original_size": (64, 64)},
             features={**of_one_picture("control_image"), **_OF_PICTURES, **_BEAUTY},
-            differs=REFINED,
         ),
         _row(
             INPAINT, "sdxl", call={**_ONE, **_MASKED}, change=WEAKER,
@@ -193,12 +192,11 @@ CONTROLNET_SDXL = Family(
         ),
         _row(
             INPAINT, "sdxl_inpaint", call={**_ONE, **_MASKED}, **_FURTHER,
-            features={**of_one_picture("control_image"), **_OF_MASKS}, differs=BEGUN,
+            features={**of_one_picture("control_image"), **_OF_MASKS},
         ),
         _row(
             INPAINT, "sdxl_refiner", call={**_ONE, **_MASKED}, **_FURTHER,
             features={**of_one_picture("control_image"), **_OF_MASKS, **_BEAUTY},
-            differs=REFINED,
         ),
     ),
 )  # fmt: skip
@@ -240,7 +238,7 @@ CONTROLNET_UNION = Family(
         ),
         _row(
             UNION_IMG2IMG, "sdxl_refiner_union", call={**_KIND, **_PICTURE}, **_FURTHER,
-            features={**_OF_UNION, **_OF_PICTURES, **_BEAUTY}, differs=REFINED,
+            features={**_OF_UNION, **_OF_PICTURES, **_BEAUTY},
         ),
         _row(
             UNION_INPAINT, "sdxl_union", call={**_KIND, **_MASKED}, change=WEAKER,
@@ -252,7 +250,7 @@ CONTROLNET_UNION = Family(
         ),
         _row(
             UNION_INPAINT, "sdxl_refiner_union", call={**_KIND, **_MASKED}, **_FURTHER,
-            features={**_OF_UNION, **_OF_MASKS_BY_UNION, **_BEAUTY}, differs=REFINED,
+            features={**_OF_UNION, **_OF_MASKS_BY_UNION, **_BEAUTY},
         ),
     ),
 )  # fmt: skip

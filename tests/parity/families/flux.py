@@ -82,6 +82,7 @@ _OF_CHANGED_MASKS = {
     "part of a step": {"strength": 0.63, "num_inference_steps": 7},
     "given latents": {"latents": _LATENTS},
     "non-square": {"image": picture(100, 70), "mask_image": mask(100, 70)},
+    "a mask around a part": {"padding_mask_crop": 4, "output_type": "pil"},
     "a reference": {"image_reference": picture(96, 64, seed=3)},
     "a reference, batch of 2": {
         **_TWO, "num_images_per_prompt": 2, "image_reference": picture(96, 64, seed=3)
@@ -136,15 +137,6 @@ _ONLY_FLUX = dict.fromkeys(
     _MULTISTEP,
     "of FLUX's pipelines FluxPipeline alone leaves the schedule to schedulers with flow sigmas; "
     "the others hand it as sigmas, which this one does not take",
-)
-_OWN_SIGMAS = {
-    "unipc": "Diffusers hands the scheduler the levels of FLUX, though it has flow sigmas of its "
-    "own, which YggDrasil leaves to it as FluxPipeline does"
-}
-# Which shifts what the steps draw where all draw from the global generator.
-_DRAWS_MASKED = dict.fromkeys(
-    ("flow_euler stochastic", "flow_lcm"),
-    "before the steps Diffusers draws latents of the masked picture, which nothing reads",
 )
 _UNREAD = {
     "given sigmas": "with flow sigmas of the scheduler's own FluxPipeline reads none of the "
@@ -226,16 +218,15 @@ FLUX = Family(
         ),
         Row(
             "FluxInpaintPipeline", "flux", "flow_euler", call=_MASKED, features=_OF_MASKS,
-            differs=_DRAWS_MASKED,
         ),
         Row("FluxFillPipeline", "flux_fill", "flow_euler", call=_MASKED, features=_OF_FILL),
         Row(
             "FluxKontextPipeline", "flux", "flow_euler", call=_SEEN, features=_OF_KONTEXT,
-            refused=_ONLY_FLUX, differs=_OWN_SIGMAS,
+            refused=_ONLY_FLUX,
         ),
         Row(
             "FluxControlPipeline", "flux_control", "flow_euler", call=_STEER, features=_OF_CONTROL,
-            refused=_ONLY_FLUX, differs=_OWN_SIGMAS,
+            refused=_ONLY_FLUX,
         ),
         Row(
             "FluxControlImg2ImgPipeline", "flux_control", "flow_euler",
@@ -248,7 +239,6 @@ FLUX = Family(
         Row(
             "FluxKontextInpaintPipeline", "flux", "flow_euler",
             call={**_MASKED, "_auto_resize": False}, features=_OF_CHANGED_MASKS,
-            differs=_DRAWS_MASKED,
         ),
         Row(
             "FluxPriorReduxPipeline", "redux", "", call=_REDUX,

@@ -55,11 +55,6 @@ _OF_MASKS = {
     "a reference, batch of 2": {**_TWO, "num_images_per_prompt": 2, "image_reference": _TALL},
     "a mask around a part": {"padding_mask_crop": 4, "output_type": "pil"},
 }  # fmt: skip
-_CUT = {
-    "a mask around a part": "Diffusers cuts the middle out of what it made, in the place of making "
-    "it as small as its place in the picture; YggDrasil does the latter, of latents that are equal"
-}
-
 FLUX2 = Family(
     name="flux2",
     models={
@@ -104,11 +99,10 @@ FLUX2 = Family(
         Row(KLEIN, "flux2_klein", "flow_euler", features=_OF_KLEIN),
         Row(KLEIN, "flux2_klein_distilled", "flow_euler", features=_OF_KLEIN),
         Row(
-            INPAINT, "flux2_klein", "flow_euler", call=_MASKED, features=_OF_MASKS, differs=_CUT
+            INPAINT, "flux2_klein", "flow_euler", call=_MASKED, features=_OF_MASKS
         ),
         Row(
             INPAINT, "flux2_klein_distilled", "flow_euler", call=_MASKED, features=_OF_MASKS,
-            differs=_CUT,
         ),
     ),
 )  # fmt: skip

@@ -82,17 +82,6 @@ _BEAUTY = {"aesthetic score": {"aesthetic_score": 7.0, "negative_aesthetic_score
 _OF_REFINER = {**_OF_BASE, **_BEAUTY}
 _NO_SCORE = {"aesthetic score": "the base does not read how beautiful the picture is to be"}
 
-# Prompts are paired with encoders by place.
-_FIRST = (
-    "the refiner has the second encoder alone: Diffusers gives it the first prompt and reads no "
-    "second one, YggDrasil gives it the second"
-)
-BEGUN = {
-    "a part of the way": "before the masked picture's latents Diffusers draws noise, which nothing "
-    "reads",
-}
-REFINED = {"second negative alone": _FIRST, "prompts for each encoder": _FIRST}
-
 SDXL = Family(
     name="sdxl",
     models={
@@ -149,18 +138,15 @@ SDXL = Family(
         ),
         Row(
             IMG2IMG, "sdxl_refiner", "euler", call=_PICTURE, features=_OF_REFINER,
-            differs=REFINED,
         ),
         Row(
             INPAINT, "sdxl", "euler", call=_MASKED, features={**_OF_MASKS, **_NO_SCORE},
         ),
         Row(
             INPAINT, "sdxl_refiner", "euler", call=_MASKED, features={**_OF_MASKS, **_BEAUTY},
-            differs=REFINED,
         ),
         Row(
             INPAINT, "sdxl_inpaint", "euler", call=_MASKED, features={**_OF_MASKS, **_NO_SCORE},
-            differs=BEGUN,
         ),
     ),
 )  # fmt: skip

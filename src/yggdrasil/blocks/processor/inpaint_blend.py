@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from yggdrasil.blocks.processor.kinds import LatentMask
 from yggdrasil.core.kinds import Channels, Latents
@@ -35,7 +35,8 @@ class InpaintBlend(AbstractProcessor):
         channels: Channels | None = None,
         backbone: BackboneSpec | None = None,
         covered: Latents | None = None,
-        draws_covered: bool = False,  # noqa: FBT001, FBT002 - a port
+        masked: Latents | None = None,
+        unread: Literal["nothing", "covered", "masked"] = "nothing",
     ) -> SolverState:
         """Puts the known picture back where the mask is 0.
 
@@ -48,9 +49,10 @@ class InpaintBlend(AbstractProcessor):
                 and solvers that draw too get the same numbers only after the same draws.
             backbone: Says whether it reads the mask itself, and so whether this op applies.
             covered: The masked picture's latents, drawn before all else and not read here either.
-            draws_covered: Whether they are drawn.
+            masked: The same, drawn when all else is.
+            unread: Which of the two are drawn, to leave a generator as Diffusers leaves it.
         """
-        del channels, backbone, covered, draws_covered
+        del channels, backbone, covered, masked, unread
         return state.with_latents((1 - mask) * known + mask * state.latents)
 
     def declines(self, op: str, facts: Mapping[str, Any]) -> bool:
@@ -64,11 +66,11 @@ class InpaintBlend(AbstractProcessor):
         return op == "blend" and backbone is not None and backbone.reads_mask
 
     def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
-        """Says that nothing is drawn before all else unless that is asked for.
+        """Says that nothing is drawn for its own sake unless that is asked for.
 
         Args:
             op: The op that will be run.
             known: Values of its inputs that are known.
         """
         del op
-        return frozenset() if known.get("draws_covered") else frozenset({"covered"})
+        return frozenset({"covered", "masked"}) - {known.get("unread")}

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from yggdrasil.blocks.batching import copies, repeat_to
 from yggdrasil.blocks.processor.kinds import LatentMask
-from yggdrasil.core.kinds import Channels, Latents, Mask
+from yggdrasil.core.kinds import Channels, Latents, Mask, Noise
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.roles import AbstractProcessor
@@ -26,12 +26,16 @@ class InpaintChannels(AbstractProcessor):
     """
 
     @op
-    def join(self, mask: LatentMask, masked_latents: Latents) -> Channels:
+    def join(
+        self, mask: LatentMask, masked_latents: Latents, noise: Noise | None = None
+    ) -> Channels:
         """Joins the mask and the masked picture's latents, in this order.
 
         Args:
             mask: ``b 1 h w``.
             masked_latents: ``n c h w``; the batch is a multiple of ``n``.
+            noise: Not read. Where a run goes on with another's latents nothing else asks for it,
+                and Diffusers draws it before the masked picture's latents all the same.
 
         Returns:
             ``b 1+c h w``.
@@ -39,6 +43,7 @@ class InpaintChannels(AbstractProcessor):
         Raises:
             InputError: The batch is no multiple of the masked pictures.
         """
+        del noise
         known = repeat_to(masked_latents, len(mask), "masked pictures")
         return torch.cat([mask, known.to(device=mask.device, dtype=mask.dtype)], dim=1)
 

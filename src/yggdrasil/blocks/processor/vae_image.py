@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import PIL.Image
 from diffusers.image_processor import VaeImageProcessor
+from diffusers.pipelines.flux2.image_processor import Flux2ImageProcessor
 from diffusers.utils import PIL_INTERPOLATION
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from yggdrasil.core.values import CodecSpec
 __all__ = ["VaeImage"]
 
 _OUTPUT_TYPES = ("pil", "np", "pt")
+_FITTINGS = ("resized", "cut")
 
 
 @register_block("processor/vae_image")
@@ -33,9 +35,11 @@ class VaeImage(AbstractProcessor):
         do_normalize: Map [0, 1] to [-1, 1] and back.
         do_convert_rgb: Convert PIL pictures to RGB first.
         do_convert_grayscale: Convert them to one channel first.
+        fitting: How a painted part comes to be as large as its place in the whole: ``resized``, or
+            its middle ``cut`` out, as Diffusers' ``Flux2ImageProcessor`` does.
 
     Raises:
-        ConfigError: There is no such filter, or both conversions are asked for.
+        ConfigError: There is no such filter or fitting, or both conversions are asked for.
 
     Source:
         Diffusers' ``VaeImageProcessor``, which does the work.
@@ -48,7 +52,10 @@ class VaeImage(AbstractProcessor):
         do_normalize: bool = True,
         do_convert_rgb: bool = False,
         do_convert_grayscale: bool = False,
+        fitting: Literal["resized", "cut"] = "resized",
     ) -> None:
+        check_choice("fitting", fitting, _FITTINGS)
+        self.fitting = fitting
         self._options = {
             "resample": resample,
             "do_normalize": do_normalize,
@@ -111,6 +118,7 @@ class VaeImage(AbstractProcessor):
         original: Pictures | None = None,
         mask_image: Pictures | None = None,
         crop: CropRegion | None = None,
+        pasted: bool = True,  # noqa: FBT001, FBT002 - a port
     ) -> Pictures:
         """Maps back to [0, 1] and to the form that is wanted, and puts a part into its whole.
 
@@ -123,6 +131,7 @@ class VaeImage(AbstractProcessor):
             mask_image: The mask as it was given, a PIL picture; read where there is a crop.
             crop: The part of the original that was painted. What comes out is the original, with
                 the result in its place where the mask is white.
+            pasted: Whether the part is put into its whole; else it comes out by itself.
 
         Raises:
             InputError: The form is not known, or a part cannot be put into its whole.
@@ -131,7 +140,7 @@ class VaeImage(AbstractProcessor):
         processor = VaeImageProcessor(**self._options)
         shown = None if flagged is None else [not held_back for held_back in flagged]
         made = processor.postprocess(image, output_type=output_type, do_denormalize=shown)
-        if crop is None:
+        if crop is None or not pasted:
             return made
         if output_type != "pil":
             raise InputError(
@@ -140,6 +149,8 @@ class VaeImage(AbstractProcessor):
             )
         whole = require_pil("image", original, "padding_mask_crop")
         mask = require_pil("mask_image", mask_image, "padding_mask_crop")
+        if self.fitting == "cut":
+            processor = Flux2ImageProcessor()
         return [processor.apply_overlay(mask, whole, each, crop) for each in made]
 
     def check_inputs(self, op: str, known: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ class Schedule:
         whole_steps: Whether strength times the number of steps is rounded down before it is counted
             from the end; else what is left before it is.
         linear_sigmas: Whether the noise levels fall evenly from 1 where nobody gives them, as FLUX
-            has them.
+            has them, and the scheduler lays no flow of its own; ``always``: even where it does.
         mu: How far a flow's schedule is shifted, for schedulers that are told.
         tokens: How many tokens the latents make, which says the shift where ``mu`` does not.
         max_shift: The shift of the largest picture, for schedulers that do not say it.
@@ -67,7 +67,7 @@ class Schedule:
     end: float | None = None
     begin_index: int | None = None
     whole_steps: bool = True
-    linear_sigmas: bool = False
+    linear_sigmas: bool | Literal["always"] = False
     mu: float | None = None
     tokens: int | None = None
     max_shift: float | None = None
@@ -224,15 +224,13 @@ class Schedule:
         if self.own_strength and self.strength is not None:
             further["strength"] = self.strength
         sigmas = self.sigmas
-        own = scheduler.config.get("use_flow_sigmas")  # the scheduler lays them itself
-        linear = self.linear_sigmas and not own
-        if sigmas is None and linear and self.num_inference_steps is not None:
+        if sigmas is None and self._lays_linear(scheduler) and self.num_inference_steps is not None:
             count = self.num_inference_steps
             sigmas = np.linspace(1.0, 1 / count, count).tolist()
         if self.timesteps is not None:
             scheduler.set_timesteps(timesteps=list(self.timesteps), device=device, **further)
         elif sigmas is not None:
-            if "sigmas" not in inspect.signature(scheduler.set_timesteps).parameters:
+            if not _takes_sigmas(scheduler):
                 raise InputError(
                     f"{type(scheduler).__name__} takes no noise levels, and this model's fall "
                     "evenly: take a solver that does, such as solver/flow_euler."
@@ -243,6 +241,16 @@ class Schedule:
             scheduler.set_timesteps(self.num_inference_steps, device=device, **further)
             return self.num_inference_steps
         return len(scheduler.timesteps)
+
+    def _lays_linear(self, scheduler: Scheduler) -> bool:
+        """Says whether even noise levels are made for a scheduler that is given none."""
+        if not self.linear_sigmas or not scheduler.config.get("use_flow_sigmas"):
+            return bool(self.linear_sigmas)
+        return self.linear_sigmas == "always" and _takes_sigmas(scheduler)
+
+
+def _takes_sigmas(scheduler: Scheduler) -> bool:
+    return "sigmas" in inspect.signature(scheduler.set_timesteps).parameters
 
 
 def _cutoff(scheduler: Scheduler, share: float) -> int:

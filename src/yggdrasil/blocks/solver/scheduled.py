@@ -161,7 +161,7 @@ class ScheduledSolver(AbstractSolver):
         end: float | None = None,
         begin_index: int | None = None,
         whole_steps: bool = True,  # noqa: FBT001, FBT002 - a port
-        linear_sigmas: bool = False,  # noqa: FBT001, FBT002 - a port
+        linear_sigmas: bool | Literal["always"] = False,  # noqa: FBT001, FBT002 - a port
         mu: float | None = None,
         tokens: TokenCount | None = None,
         max_shift: float | None = None,
@@ -188,7 +188,8 @@ class ScheduledSolver(AbstractSolver):
                 another place where a schedule visits a timestep twice.
             whole_steps: Whether strength times the number of steps is rounded down before it is
                 counted from the end; else what is left before it is.
-            linear_sigmas: Whether noise levels fall evenly from 1 unless they are given.
+            linear_sigmas: Whether noise levels fall evenly from 1 unless they are given, or laid by
+                the scheduler as a flow of its own; ``always``: even then.
             mu: How far a flow's schedule is shifted; told by ``tokens`` unless given.
             tokens: How many tokens the latents make.
             max_shift: The shift of the largest picture, for schedulers that do not say it.

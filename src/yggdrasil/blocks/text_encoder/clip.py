@@ -127,6 +127,24 @@ class CLIPTextEncoder(AbstractTextEncoder):
         with lora_scaled(self.text_encoder, model_arguments):
             return self._states(padded["input_ids"], num_images_per_prompt, 0)
 
+    @op
+    def hand_on(self, prompt: Prompts) -> Prompts:
+        """Hands the next encoder a prompt of its own, which is read where this one is there too.
+
+        Args:
+            prompt: For the next encoder.
+        """
+        return prompt
+
+    @op
+    def hand_on_negative(self, negative_prompt: Prompts) -> Prompts:
+        """Hands the next encoder a negative prompt of its own.
+
+        Args:
+            negative_prompt: For the next encoder.
+        """
+        return negative_prompt
+
     def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
         """Says that arguments for the backbone are not read, unless they scale LoRAs.
 
