@@ -24,7 +24,6 @@ __all__ = [
     "given",
     "reason_against",
     "takes",
-    "why_different",
 ]
 
 WAYS: Mapping[str, torch.dtype] = {
@@ -135,12 +134,6 @@ def _reasons(cell: Cell, call: Mapping[str, Any]) -> Iterator[str]:
             yield f"{solver.scheduler} takes no {name}"
     if solver.draws and isinstance(call.get("generator"), list):
         yield f"Diffusers hands {solver.scheduler} no generator"
-
-
-def why_different(cell: Cell) -> str | None:
-    """Says why a cell is not at 0.0, if that is known."""
-    keys = (cell.feature, cell.solver, cell.way, f"{cell.solver}, {cell.feature}")
-    return next((cell.row.differs[key] for key in keys if key in cell.row.differs), None)
 
 
 @functools.cache

@@ -140,8 +140,6 @@ LEFT_OUT: dict[str, str] = {
     "says what to do; Diffusers wants a processor here that needs torchvision",
     "FluxKontextInpaintPipeline.max_area": "Diffusers takes the size of the picture all the same, "
     "YggDrasil refuses it",
-    "FluxKontextInpaintPipeline.padding_mask_crop": "Diffusers paints the part and does not put it "
-    "back into the picture, YggDrasil refuses it",
     "FluxControlInpaintPipeline.latents": _FAILS,
     "FluxControlInpaintPipeline.masked_image_latents": _FAILS,
     "FluxControlNetInpaintPipeline.masked_image_latents": "nothing in Diffusers depends on it, "

@@ -65,7 +65,6 @@ class Row:
         crossed: The features that other solvers are measured with; the family's unless given.
         halves: The features that half precision is measured with; all unless given.
         refused: Solvers and ways that the class of Diffusers does not run with, with the reasons.
-        differs: Why cells are not at 0.0, by their feature, solver, way, or ``solver, feature``.
     """
 
     pipeline: str
@@ -77,7 +76,6 @@ class Row:
     crossed: tuple[str, ...] | None = None
     halves: tuple[str, ...] | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
-    differs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,13 +57,9 @@ def _table(family: Family, rows: list[Row], results: Results) -> Iterator[str]:
             yield f"| {feature} | {' | '.join(figures)} |"
     for name in dict.fromkeys(name for row in rows for name in row.refused):
         _note(absent, name, rows, [row.refused.get(name, "") for row in rows])
-    unequal: dict[str, list[str]] = defaultdict(list)
-    for name in dict.fromkeys(name for row in rows for name in row.differs):
-        _note(unequal, name, rows, [row.differs.get(name, "") for row in rows])
-    for head, notes in (("Not 0.0:", unequal), ("There are no cells for:", absent)):
-        if notes:
-            yield from ("", head, "")
-            yield from (f"- {'; '.join(what)}: {reason}" for reason, what in notes.items())
+    if absent:
+        yield from ("", "There are no cells for:", "")
+        yield from (f"- {'; '.join(what)}: {reason}" for reason, what in absent.items())
 
 
 def _reason(family: Family, row: Row, feature: str) -> str:

@@ -16,10 +16,13 @@ import torch
 from tests.parity.cells import WAYS, Cell, arguments, takes
 from yggdrasil import InferencePipeline
 
-__all__ = ["Differences", "measure", "pipelines"]
+__all__ = ["DRAWS", "Differences", "measure", "pipelines"]
 
 Differences = dict[str, float]
 """The largest absolute difference by output."""
+
+DRAWS = "draws"
+"""Stands beside the outputs for the states of generators: 0 where all are the same."""
 
 
 def measure(cell: Cell, like: str | None = None, **changes: Any) -> Differences:
@@ -43,8 +46,8 @@ def measure(cell: Cell, like: str | None = None, **changes: Any) -> Differences:
     _seed()
     call = arguments(other, pipe, **changes)
     made = ours(**call).outputs
-    mine = {name: _numbers(made[name]) for name in expected.keys() - {"draws"}}
-    mine["draws"] = _states(call)
+    mine = {name: _numbers(made[name]) for name in expected.keys() - {DRAWS}}
+    mine[DRAWS] = _states(call)
     return {name: _difference(mine[name], value) for name, value in expected.items()}
 
 
@@ -86,7 +89,7 @@ def _theirs(cell: Cell, pipe: Any) -> dict[str, torch.Tensor]:
         warnings.simplefilter("ignore", FutureWarning)
         result = pipe(**call)
     outputs = {"latents": seen[-1], "images": result.images} if seen else dict(result)
-    return {name: _numbers(value) for name, value in outputs.items()} | {"draws": _states(call)}
+    return {name: _numbers(value) for name, value in outputs.items()} | {DRAWS: _states(call)}
 
 
 def _seed() -> None:

@@ -7,11 +7,11 @@ from collections.abc import Hashable, Iterable
 import diffusers
 import pytest
 
-from tests.parity.cells import Cell, all_cells, arguments, reason_against, why_different
+from tests.parity.cells import Cell, all_cells, arguments, reason_against
 from tests.parity.covering import covering
 from tests.parity.families import FAMILIES, ROWS
 from tests.parity.family import Family
-from tests.parity.measuring import measure, pipelines
+from tests.parity.measuring import DRAWS, measure, pipelines
 from yggdrasil.blocks.solver.catalog import SOLVERS
 from yggdrasil.core.errors import InputError
 
@@ -25,9 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:`FluxPosEmbed` is deprecated:FutureWarning"),
 ]
 
-_ALL = list(all_cells())
-_UNEQUAL = [cell for cell in _ALL if why_different(cell)]
-_CELLS = [cell for cell in _ALL if not why_different(cell)]
+_CELLS = list(all_cells())
 # The model in the box is no tiny one, and sizes that FLUX was trained at are large.
 _LONG = {cell for cell in _CELLS if cell.model == "zoo" or cell.feature == "a size of training"}
 
@@ -74,13 +72,6 @@ def test_no_bit_differs_with_any_feature(cell: Cell) -> None:
     _check(cell)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("cell", _firsts(_UNEQUAL), ids=str)
-def test_what_is_said_to_differ_differs(cell: Cell) -> None:
-    with pytest.raises(AssertionError):
-        _check(cell)
-
-
 def _changed() -> tuple[list[Cell], list[Cell]]:
     """Gives the first cell of each class; apart those beside another family but for its first."""
     cells = _firsts(_PLAIN)[::-1]
@@ -95,6 +86,7 @@ _QUICK_CHANGED, _SLOW_CHANGED = _changed()
 @pytest.mark.parametrize("cell", _QUICK_CHANGED, ids=str)
 def test_a_difference_would_be_seen(cell: Cell) -> None:
     differences = measure(cell, **cell.row.change)
+    del differences[DRAWS]
     assert max(differences.values()) > 1e-4, differences
 
 
@@ -119,7 +111,7 @@ def test_every_solver_has_cells() -> None:
 
 
 def test_every_class_has_a_cell_for_each_solver_or_a_reason() -> None:
-    there = set(_ALL)
+    there = set(_CELLS)
     crossed = [(family, row) for family, row in ROWS.values() if row.crossed is None]
     assert {row.pipeline for _, row in crossed} == {pipeline for pipeline, _ in ROWS}
     for family, row in crossed:

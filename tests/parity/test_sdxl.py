@@ -202,3 +202,14 @@ def test_the_tasks_of_the_template_say_what_they_take(theirs):
         ours("a cat")
     with pytest.raises(UnknownInputError, match=r"no argument 'mask_image'. Task 'inpaint' does"):
         ours("a cat", mask_image=mask(), image=picture())
+
+
+def test_the_refiner_reads_no_second_prompt_and_says_so(theirs):
+    ours = quiet(InferencePipeline.from_diffusers(theirs("sdxl_refiner", None)))
+    call = {**PICTURE, "negative_prompt": "a dog"}
+    alone = ours(**drawn(call)).images
+    with pytest.warns(
+        UserWarning, match="prompt_2, negative_prompt_2: given, but .* nothing reads"
+    ):
+        both = ours(**drawn({**call, "prompt_2": "a dog", "negative_prompt_2": "a cat"})).images
+    assert np.array_equal(both, alone)

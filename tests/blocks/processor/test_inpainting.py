@@ -166,9 +166,9 @@ def test_blending_is_not_for_a_backbone_that_reads_the_mask():
     assert not block.declines("blend", {})
 
 
-def test_what_is_drawn_first_is_drawn_only_where_it_is_asked_for():
+def test_what_nothing_reads_is_drawn_only_where_it_is_asked_for():
     block = make_block("processor/inpaint_blend")
-    assert block.unused_inputs("blend", {}) == {"covered"}
+    assert block.unused_inputs("blend", {}) == {"covered", "masked"}
     assert block.unused_inputs("blend", {"unread": "covered"}) == {"masked"}
 
 
