@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 from diffusers import ControlNetModel
 from torch import Tensor
 
-from yggdrasil.blocks.configuration import model_config
-from yggdrasil.blocks.inner_module.bases import check_text_width, check_widths
 from yggdrasil.blocks.inner_module.pictures import added, check_size, read_pixels, single
+from yggdrasil.blocks.inner_module.unet_controlnet import UNetControlNet, unet_residuals
 from yggdrasil.blocks.processor.control_pictures import for_each_sample
 from yggdrasil.blocks.processor.kinds import CropRegion
 from yggdrasil.core.component import Component
@@ -18,14 +17,13 @@ from yggdrasil.core.kinds import Pictures
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.residuals import ControlPicture, ControlPictureValue, ResidualsValue
-from yggdrasil.core.roles import AbstractInnerModule
-from yggdrasil.core.values import BackboneSpecValue, CodecSpec, ConditioningValue
+from yggdrasil.core.values import CodecSpec, ConditioningValue
 
 __all__ = ["ControlNet"]
 
 
 @register_block("inner_module/controlnet")
-class ControlNet(AbstractInnerModule):
+class ControlNet(UNetControlNet):
     """A copy of a UNet's encoder that reads a picture too and adds to the UNet's skips.
 
     Args:
@@ -116,26 +114,4 @@ class ControlNet(AbstractInnerModule):
             added_cond_kwargs=added(net.config, conditioning),
             return_dict=False,
         )
-        return ResidualsValue(
-            tensors={
-                "down_block_additional_residuals": tuple(down),
-                "mid_block_additional_residual": mid,
-            }
-        )
-
-    def always_guesses(self) -> bool:
-        """Says so of one that gives averages over the picture (Shuffle)."""
-        return bool(self.controlnet.config.global_pool_conditions)
-
-    def check_backbone(self, backbone: BackboneSpecValue) -> None:
-        """Refuses a UNet of another text width or of other channels.
-
-        Args:
-            backbone: What it says of itself.
-
-        Raises:
-            InputError: They differ.
-        """
-        config = model_config(self, "controlnet")
-        check_text_width("ControlNet", config["cross_attention_dim"], backbone)
-        check_widths("ControlNet", tuple(config["block_out_channels"]), backbone)
+        return unet_residuals(down, mid)

@@ -11,8 +11,9 @@ from diffusers import ControlNetUnionModel
 from torch import Tensor
 
 from yggdrasil.blocks.configuration import model_config
-from yggdrasil.blocks.inner_module.bases import check_kinds, check_text_width, check_widths
+from yggdrasil.blocks.inner_module.bases import check_kinds
 from yggdrasil.blocks.inner_module.pictures import added, check_size, read_pixels, scale_of_each
+from yggdrasil.blocks.inner_module.unet_controlnet import UNetControlNet, unet_residuals
 from yggdrasil.blocks.processor.control_pictures import for_each_sample
 from yggdrasil.blocks.processor.kinds import CropRegion
 from yggdrasil.core.component import Component
@@ -21,8 +22,7 @@ from yggdrasil.core.kinds import Pictures
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.residuals import ControlPicture, ControlPictureValue, ResidualsValue
-from yggdrasil.core.roles import AbstractInnerModule
-from yggdrasil.core.values import BackboneSpecValue, CodecSpec, ConditioningValue
+from yggdrasil.core.values import CodecSpec, ConditioningValue
 
 __all__ = ["ControlNetUnion"]
 
@@ -30,7 +30,7 @@ _PICTURES, _MODES = "pictures", "modes"
 
 
 @register_block("inner_module/controlnet_union")
-class ControlNetUnion(AbstractInnerModule):
+class ControlNetUnion(UNetControlNet):
     """A ControlNet that is told of what kind its pictures are, and may read several at once.
 
     Args:
@@ -146,16 +146,7 @@ class ControlNetUnion(AbstractInnerModule):
             added_cond_kwargs=added(net.config, conditioning),
             return_dict=False,
         )
-        return ResidualsValue(
-            tensors={
-                "down_block_additional_residuals": tuple(down),
-                "mid_block_additional_residual": mid,
-            }
-        )
-
-    def always_guesses(self) -> bool:
-        """Says so of one that gives averages over the picture."""
-        return bool(self.controlnet.config.global_pool_conditions)
+        return unet_residuals(down, mid)
 
     def is_silent_at_zero(self, picture: ControlPictureValue) -> bool:
         """Says so for one picture: factors of several act on what is read, not on what is given.
@@ -164,19 +155,6 @@ class ControlNetUnion(AbstractInnerModule):
             picture: The prepared pictures.
         """
         return len(picture.shared[_PICTURES]) == 1
-
-    def check_backbone(self, backbone: BackboneSpecValue) -> None:
-        """Refuses a UNet of another text width or of other channels.
-
-        Args:
-            backbone: What it says of itself.
-
-        Raises:
-            InputError: They differ.
-        """
-        config = model_config(self, "controlnet")
-        check_text_width("ControlNet", config["cross_attention_dim"], backbone)
-        check_widths("ControlNet", tuple(config["block_out_channels"]), backbone)
 
     def check_inputs(self, op: str, known: Mapping[str, Any]) -> None:
         """Refuses kinds of pictures that the ControlNet does not know, and what others refuse.
