@@ -36,7 +36,9 @@ def random_pipeline(
         without: Components that are left out, as Diffusers allows for some.
     """
     torch.manual_seed(0)
-    parts: dict[str, Any] = dict.fromkeys(without)
+    pipeline = getattr(diffusers, library.pipeline_class())
+    optional = pipeline._optional_components  # noqa: SLF001 - says what a class does without
+    parts: dict[str, Any] = dict.fromkeys((*optional, *without))
     for name, registered in library.configs.components.items():
         if name in without:
             continue
@@ -50,7 +52,7 @@ def random_pipeline(
         with torch.device(device):
             made: Any = None if source is None else source.load(slot, dtype)
         parts[name] = _drawn(made) if isinstance(made, nn.Module) else made
-    pipe = getattr(diffusers, library.pipeline_class())(**parts)
+    pipe = pipeline(**parts)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
