@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from yggdrasil.core.errors import GraphError, InputError, YggdrasilError, nearest
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.patches import adapters_of
+from yggdrasil.core.registry import make_block
 from yggdrasil.core.runtime import Runtime
+from yggdrasil.hub.access import HubOptions
+from yggdrasil.hub.single_files import HubFiles
 
 __all__ = ["PipelineLoras"]
 
@@ -35,40 +41,64 @@ class PipelineLoras(ABC):
 
     def load_lora_weights(
         self,
-        weights: str | os.PathLike[str],
+        weights: str | os.PathLike[str] | Mapping[str, Tensor],
+        adapter_name: str | None = None,
         *,
         weight_name: str | None = None,
-        adapter_name: str | None = None,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
         scale: float | Mapping[str, Any] = 1.0,
     ) -> None:
         """Adds a LoRA, after those that are there.
 
         Args:
-            weights: A safetensors file, or a folder with one.
-            weight_name: The file in the folder.
+            weights: A safetensors file, or a folder with one; the id of a model on the hub, or the
+                address of a file there, of which that file alone is fetched; or the tensors of a
+                LoRA by name, which are copied.
             adapter_name: What its node is called; ``default_0`` and so on unless given.
+            weight_name: The file in the folder or model; chosen if one alone can be meant.
+            subfolder: The part of the folder or model that the file is in.
+            revision: A branch, tag or commit on the hub.
+            token: Of an account of the hub; the one that is logged in or in ``HF_TOKEN`` unless
+                given.
+            cache_dir: Where files of the hub are kept; the hub's usual cache unless given.
+            local_files_only: Whether to read that cache alone.
             scale: As for ``adapter/lora``.
 
         Raises:
             GraphError: The name is taken.
-            ModelError: The file is missing, damaged, no LoRA, or one for another model.
+            ModelError: The file is missing, damaged, pickled, no LoRA, or one for another model; or
+                the hub does not give it, or the model there has several.
         """
-        path = Path(weights) if weight_name is None else Path(weights) / weight_name
-        number = 0
-        while adapter_name is None:
-            adapter_name = None if f"default_{number}" in self.graph.nodes else f"default_{number}"
-            number += 1
-        orders = [self.graph.nodes[name].order for name in self._loras()]
-        self.graph.add_node(
-            adapter_name, _TYPE, order=max(orders, default=-1) + 1, weights=str(path), scale=scale
-        )
+        block: Any = make_block(_TYPE, scale=scale)
+        where = {"weight_name": weight_name, "subfolder": subfolder, "revision": revision}
+        if isinstance(weights, Mapping):
+            _refuse_where(where)
+            block.give_tensors(weights)
+        else:
+            block.load_weights(weights, **where)
+        options = HubOptions(token=token, cache_dir=cache_dir, local_files_only=local_files_only)
+        block.find_files(HubFiles(options))
+        self._add(adapter_name or self._free_name(), block)
+
+    def _free_name(self) -> str:
+        """Gives the name that Diffusers gives to the next adapter."""
+        numbers = (f"default_{number}" for number in itertools.count())
+        return next(name for name in numbers if name not in self.graph.nodes)
+
+    def _add(self, name: str, block: Any) -> None:
+        orders = [self.graph.nodes[each].order for each in self._loras()]
+        self.graph.add_node(name, block, order=max(orders, default=-1) + 1)
         try:
             self._fill()
             for patch in adapters_of(self._runtime.wiring()):
-                if patch.node == adapter_name:
+                if patch.node == name:
                     patch.adapter.check(patch.among)
         except YggdrasilError:
-            self.graph.remove_node(adapter_name)
+            self.graph.remove_node(name)
             raise
 
     def set_adapters(
@@ -181,3 +211,12 @@ class PipelineLoras(ABC):
                     f"{', '.join(map(repr, known)) or 'none'}.{nearest(name, known)}"
                 )
         return several
+
+
+def _refuse_where(where: Mapping[str, str | None]) -> None:
+    """Refuses to look for tensors that were given."""
+    for name, value in where.items():
+        if value is not None:
+            raise InputError(
+                f"A LoRA was given as tensors: {name}={value!r} means nothing there. Leave it out."
+            )

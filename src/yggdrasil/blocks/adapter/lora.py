@@ -14,14 +14,15 @@ from torch import Tensor, nn
 
 from yggdrasil.blocks.adapter.factors import FactorStore, LayerNames
 from yggdrasil.blocks.adapter.lora_families import family_of
-from yggdrasil.blocks.adapter.lora_file import FileStamp, find_file, shown, stamp_of
+from yggdrasil.blocks.adapter.lora_file import shown
 from yggdrasil.blocks.adapter.lora_formats import read_parts
 from yggdrasil.blocks.adapter.lora_layers import LayerCache, LoraOnModel
 from yggdrasil.blocks.adapter.lora_part import LoraPart
+from yggdrasil.blocks.adapter.lora_source import LoraSource
 from yggdrasil.blocks.checks import check_count, check_finite
-from yggdrasil.core.adapters import AbstractAdapter, Patch
+from yggdrasil.core.adapters import Patch
 from yggdrasil.core.block import AbstractBaseBlock
-from yggdrasil.core.errors import ConfigError, InputError, ModelError, nearest
+from yggdrasil.core.errors import ConfigError, InputError, nearest
 from yggdrasil.core.fingerprint import digest
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.serials import serial_of
@@ -34,7 +35,7 @@ Scale = float | Mapping[str, Any]
 
 
 @register_block("adapter/lora")
-class LoraAdapter(AbstractAdapter, FactorStore):
+class LoraAdapter(LoraSource, FactorStore):
     """LoRA: adds a product of two narrow matrices to weights, times a scale.
 
     ``scale``, ``weights`` and ``fuse`` may be set between calls:
@@ -42,7 +43,9 @@ class LoraAdapter(AbstractAdapter, FactorStore):
 
     Args:
         weights: A safetensors file, or a folder with one, in the layout of Diffusers, kohya or
-            PEFT; without it the LoRA is a fresh one, which does nothing until it is trained.
+            PEFT; where there is neither, the id of a model on the hub (``organisation/name``), or
+            the address of a file there. Without it the LoRA is a fresh one, which does nothing
+            until it is trained.
         scale: How much of it is added: a number, or by component a number or what Diffusers'
             ``set_adapters`` takes by block, such as
             ``{"unet": {"down": 1.0, "up": {"block_0": 0.5}}}``. At 0 it is as if not there.
@@ -56,6 +59,9 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         init: Of a fresh one: how its first matrices are drawn, ``kaiming`` or ``gaussian``; the
             second are zero.
         seed: Of that draw.
+        weight_name: The file in the folder or model; chosen if one alone can be meant.
+        revision: Of a model on the hub: a branch, tag or commit.
+        subfolder: The part of the folder or model that the file is in.
 
     Source:
         Hu et al. 2021 (arXiv:2106.09685), section 4.1; layers of the peft library, put in by
@@ -73,8 +79,12 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         layers: LayerNames = None,
         init: str = "kaiming",
         seed: int = 0,
+        weight_name: str | None = None,
+        revision: str | None = None,
+        subfolder: str | None = None,
     ) -> None:
-        del weights, fuse, targets  # read off the configuration
+        del weights, weight_name, revision, subfolder, fuse, targets  # read off the configuration
+        self._use_source()
         _check_scale("scale", scale)
         check_count("rank", rank)
         check_count("seed", seed, least=0)
@@ -98,18 +108,6 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         self._set("scale", copy.deepcopy(value))
 
     @property
-    def weights(self) -> str | None:
-        """Where it is loaded from."""
-        value: str | None = self.config["weights"]
-        return value
-
-    @weights.setter
-    def weights(self, value: str) -> None:
-        """Has the next call load it from elsewhere."""
-        self.forget_factors()
-        self._set("weights", str(value))
-
-    @property
     def fuse(self) -> bool:
         """Whether it is added into the weights for a run."""
         return bool(self.config["fuse"])
@@ -119,9 +117,9 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         """Sets it for the next call."""
         self._set("fuse", bool(value))
 
-    def _set(self, name: str, value: Any) -> None:
-        self._config[name] = value
-        self.components_version += 1  # what was derived from the configuration is derived anew
+    def _let_go(self) -> None:
+        self.forget_factors()
+        super()._let_go()
 
     # -- what the engine asks --------------------------------------------------------------------
 
@@ -205,7 +203,7 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         for component, model in loaded_models(among):
             if component in family.components and not self.factors_of(component):
                 part = self._fit(component, model, among) if component in parts else None
-                if part is not None or self.weights is None:
+                if part is not None or self._stamp() is None:
                     self.add_factors(component, model, part, family)
         self._read_last = ()
 
@@ -222,14 +220,15 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         Raises:
             ConfigError: It is fresh and was never trained.
         """
-        return self.write_factors(Path(folder), self._read(among), family_of(among)[0])
+        parts = self._read(among)
+        return self.write_factors(Path(folder), parts, self._held(), family_of(among)[0])
 
     def held_tensors(self) -> dict[str, Tensor]:
         """Gives the tensors that it read from its file, for digests; none before it ran."""
         return {k: v for part in self._parts.values() for k, v in part.state.items()}
 
-    def save_files(self, folder: Path, among: Sequence[AbstractBaseBlock]) -> Mapping[str, str]:
-        """Saves the LoRA's file; a fresh one that was never trained has none.
+    def save_files(self, folder: Path, among: Sequence[AbstractBaseBlock]) -> Mapping[str, Any]:
+        """Saves the LoRA as a file; a fresh one that was never trained has none.
 
         Args:
             folder: Where.
@@ -237,31 +236,10 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         """
         if not self._read(among):
             return {}
-        return {"weights": self.save_weights(folder, among).name}
-
-    def open_files(self, folder: Path) -> None:
-        """Has ``weights`` found in the folder of a saved pipeline.
-
-        Args:
-            folder: The pipeline's.
-
-        Raises:
-            ModelError: It lies outside it.
-        """
-        if self.weights is None:
-            return
-        root, path = folder.resolve(), (folder / self.weights).resolve()
-        if not path.is_relative_to(root):
-            raise ModelError(
-                f"The graph saved in {folder} names the LoRA {self.weights!r}, which lies outside "
-                "that folder: a model's own graph names files of its own."
-            )
-        self.weights = str(path)
+        elsewhere = dict.fromkeys(("weight_name", "revision", "subfolder"))
+        return {**elsewhere, "weights": self.save_weights(folder, among).name}
 
     # -- inside ----------------------------------------------------------------------------------
-
-    def _stamp(self) -> FileStamp | None:
-        return None if self.weights is None else stamp_of(find_file(self.weights))
 
     def _read(self, among: Sequence[AbstractBaseBlock]) -> dict[str, LoraPart]:
         """Gives its parts by component: read anew if the file is another one."""
@@ -269,10 +247,8 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         family, backbone = family_of(among)
         now = (stamp, serial_of(backbone), backbone.components_version, len(self.factors()))
         if self._read_last != now:
-            if stamp is None:
-                parts = self.parts_of_factors(family)
-            else:
-                parts = read_parts(Path(stamp.path), among)
+            held = self._held()
+            parts = self.parts_of_factors(family) if held is None else read_parts(held, among)
             here = {slot.folder for block in among for slot in block.slots().values()}
             self._parts = {k: part for k, part in parts.items() if k in family.components}
             used = here.intersection(self._parts)
