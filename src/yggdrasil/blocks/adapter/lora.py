@@ -38,7 +38,7 @@ Scale = float | Mapping[str, Any]
 class LoraAdapter(LoraSource, FactorStore):
     """LoRA: adds a product of two narrow matrices to weights, times a scale.
 
-    ``scale``, ``weights`` and ``fuse`` may be set between calls:
+    ``scale``, ``weights``, ``fuse``, ``active`` and ``enabled`` may be set between calls:
     ``graph.block("style").scale = 0.5``.
 
     Args:
@@ -62,6 +62,8 @@ class LoraAdapter(LoraSource, FactorStore):
         weight_name: The file in the folder or model; chosen if one alone can be meant.
         revision: Of a model on the hub: a branch, tag or commit.
         subfolder: The part of the folder or model that the file is in.
+        active: Whether it acts, or on which components alone; else it is as if not there.
+        enabled: Whether it may act at all: what ``disable_lora`` turns off, for all of a graph.
 
     Source:
         Hu et al. 2021 (arXiv:2106.09685), section 4.1; layers of the peft library, put in by
@@ -82,7 +84,10 @@ class LoraAdapter(LoraSource, FactorStore):
         weight_name: str | None = None,
         revision: str | None = None,
         subfolder: str | None = None,
+        active: bool | Sequence[str] = True,  # noqa: FBT001, FBT002 - as above
+        enabled: bool = True,  # noqa: FBT001, FBT002 - as above
     ) -> None:
+        del active, enabled
         del weights, weight_name, revision, subfolder, fuse, targets  # read off the configuration
         self._use_source()
         _check_scale("scale", scale)
@@ -116,6 +121,41 @@ class LoraAdapter(LoraSource, FactorStore):
     def fuse(self, value: bool) -> None:
         """Sets it for the next call."""
         self._set("fuse", bool(value))
+
+    @property
+    def active(self) -> bool | tuple[str, ...]:
+        """Whether it acts, or on which components alone."""
+        value: bool | Sequence[str] = self.config["active"]
+        return value if isinstance(value, bool) else tuple(value)
+
+    @active.setter
+    def active(self, value: bool | Sequence[str]) -> None:
+        """Sets it for the next call."""
+        self._set("active", value if isinstance(value, bool) else list(value))
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it may act at all."""
+        return bool(self.config["enabled"])
+
+    @enabled.setter
+    def enabled(self, value: bool) -> None:
+        """Sets it for the next call."""
+        self._set("enabled", bool(value))
+
+    def components(self, among: Sequence[AbstractBaseBlock]) -> tuple[str, ...]:
+        """Gives the components that it is for, whether it acts or not.
+
+        Args:
+            among: The blocks that it changes.
+        """
+        parts = self._read(among)
+        here = [slot.folder for block in among for slot in block.slots().values()]
+        return tuple(name for name in here if name in parts)
+
+    def acts_on(self, component: str) -> bool:
+        """Says whether it is among what acts on a component, enabled or not, at any scale."""
+        return self.active if isinstance(self.active, bool) else component in self.active
 
     def _let_go(self) -> None:
         self.forget_factors()
@@ -282,8 +322,9 @@ class LoraAdapter(LoraSource, FactorStore):
     def _changes(self, block: AbstractBaseBlock, among: Sequence[AbstractBaseBlock]) -> list[str]:
         """Gives the components of a block that it changes."""
         parts = self._read(among)
+        acting = [name for name in parts if self.acts_on(name) and self._scale_for(name) != 0]
         folders = [slot.folder for slot in block.slots().values()]
-        return [name for name in folders if name in parts and self._scale_for(name) != 0]
+        return [name for name in folders if name in acting] if self.enabled else []
 
     def _scale_for(self, component: str) -> Any:
         """Gives the scale for a component, as Diffusers' ``set_adapters`` takes it."""
