@@ -83,10 +83,13 @@ def factors(theirs):
     return tiny_factors(theirs, SD)
 
 
-def test_the_only_file_is_taken_whatever_its_name(hub, ours, factors, tmp_path, monkeypatch):
+def test_the_only_file_is_taken_whatever_its_name(
+    hub, ours, factors, tmp_path, monkeypatch, caplog
+):
     hub.add("org/style", published(tmp_path / "style", factors, "loras/mine.safetensors"))
     ours.load_lora_weights("org/style", adapter_name="style")
     assert hub.fetched("org/style") == {"loras/mine.safetensors"}
+    assert not caplog.records
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     ours.load_lora_weights("org/style", adapter_name="again")
 
@@ -153,6 +156,18 @@ def test_what_is_on_this_machine_goes_before_the_hub(hub, ours, style, tmp_path,
     assert hub.requests == []
     with pytest.raises(ModelError, match=r"is on this machine: revision='main' means nothing"):
         ours.load_lora_weights("org/style", weight_name=NAME, revision="main")
+
+
+def test_a_file_in_the_cache_of_the_hub_is_a_file_like_others(hub, ours, style):
+    hub.add("org/style", style)
+    ours.load_lora_weights("org/style", "style")
+    expected = images(ours)
+    path = ours.graph.block("style")._file()
+    assert path.is_symlink()  # to one without a name, which Diffusers would take for a pickle
+    ours.load_lora_weights(path, "again", weight_name=NAME)
+    assert torch.equal(images(ours), expected)
+    ours.load_lora_weights(path.parent, "once_more")
+    assert torch.equal(images(ours), expected)
 
 
 def test_a_lora_is_swapped_for_one_of_the_hub_between_calls(hub, ours, style, theirs, tmp_path):
@@ -274,6 +289,27 @@ def test_a_picture_of_anyones_fetches_no_lora_unasked(hub, pipe, tmp_path, monke
     assert {each.path for each in hub.requests if each.method == "GET"} >= {
         f"/org/style/resolve/{hub.models['org/style'].revisions['main']}/{NAME}"
     }
+
+
+def test_a_picture_of_stages_names_the_commits_of_each(pipe, tiny_folder, tmp_path):
+    plain = quiet(InferencePipeline.from_pretrained(tiny_folder("sd15")))
+    links = {"second.init_image": "first.images"}
+    both = quiet(InferencePipeline.from_combined({"first": pipe, "second": plain}, links=links))
+    both("a cat", seed=0, num_inference_steps=2).save(tmp_path / "cat.png")
+    graph = read_picture(tmp_path / "cat.png").workflow.graph
+    node = graph["nodes"]["first"]["graph"]["nodes"]["style"]
+    assert (node["weights"], node["weight_name"], len(node["revision"])) == ("org/style", NAME, 40)
+    assert rerun(tmp_path / "cat.png").same
+
+
+@pytest.mark.parametrize(
+    "name", ["//elsewhere/share/style.safetensors", "~no_user_of_this_machine/style"]
+)
+def test_a_workflow_of_anyones_reaches_no_other_machine(pipe, tmp_path, name):
+    path = pipe.save_workflow(tmp_path / "work.yaml", "a cat")
+    path.write_text(path.read_text().replace("weights: org/style", f"weights: '{name}'"))
+    with pytest.raises(ModelError, match=r"lies on another machine|is no name of a LoRA"):
+        Runner.open(path)
 
 
 def test_a_workflow_names_the_commit(hub, pipe, theirs, tmp_path):

@@ -208,6 +208,13 @@ def test_of_several_files_one_is_to_be_named(theirs, tmp_path):
     refused(theirs, tmp_path, r"holds 2 LoRAs: one.safetensors, two.safetensors. Name one")
 
 
+def test_a_file_that_a_folder_has_not_gives_the_nearest(theirs, tmp_path):
+    write(tmp_path / "part", tiny_factors(theirs, SD), "pixel.safetensors")
+    where = {"weight_name": "pixle.safetensors", "subfolder": "part"}
+    refused(theirs, tmp_path, r"has no file 'pixle.safetensors'.*'pixel.safetensors'", **where)
+    refused(theirs, tmp_path, r"There is no LoRA .*prat", subfolder="prat")
+
+
 @pytest.mark.parametrize("scale", [float("nan"), "much", {"unet": {"down": None}}])
 def test_scales_that_cannot_be_are_refused(scale):
     with pytest.raises(InputError, match="finite number"):

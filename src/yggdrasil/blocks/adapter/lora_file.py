@@ -15,6 +15,7 @@ from yggdrasil.core.errors import ModelError
 __all__ = [
     "PEFT_CONFIG",
     "PEFT_PREFIX",
+    "SUFFIX",
     "USUAL_NAMES",
     "FileStamp",
     "Held",
@@ -30,7 +31,7 @@ __all__ = [
 
 PEFT_CONFIG = "adapter_config.json"
 PEFT_PREFIX = "base_model.model."
-_SUFFIX = ".safetensors"
+SUFFIX = ".safetensors"
 USUAL_NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
 """What Diffusers and PEFT call them."""
 _PICKLED = (".bin", ".ckpt", ".pt", ".pth")
@@ -115,7 +116,7 @@ def find_file(weights: Path) -> Path:
             "path of a .safetensors file, or of a folder that holds one, or a hub id "
             "(organisation/name)."
         )
-    if path.suffix != _SUFFIX:
+    if path.suffix != SUFFIX:
         pickled = path.suffix in _PICKLED
         raise ModelError(
             f"{path} is {'pickled, and loading it could run any code' if pickled else 'no LoRA'}: "
@@ -125,7 +126,7 @@ def find_file(weights: Path) -> Path:
 
 
 def _in_folder(folder: Path) -> Path:
-    found = sorted(each for each in folder.iterdir() if each.suffix == _SUFFIX)
+    found = sorted(each for each in folder.iterdir() if each.suffix == SUFFIX)
     usual = [each for name in USUAL_NAMES for each in found if each.name == name]
     if usual or len(found) == 1:
         return (usual or found)[0].absolute()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from yggdrasil.blocks.adapter.lora_file import (
     PEFT_CONFIG,
+    SUFFIX,
     USUAL_NAMES,
     FileStamp,
     Held,
@@ -19,7 +20,7 @@ from yggdrasil.blocks.adapter.lora_file import (
 )
 from yggdrasil.core.adapter_files import FileFinder, FoundFile, WantedFile, check_inside
 from yggdrasil.core.adapters import AbstractAdapter
-from yggdrasil.core.errors import ConfigError, InputError, ModelError
+from yggdrasil.core.errors import ConfigError, InputError, ModelError, nearest
 
 __all__ = ["LoraSource"]
 
@@ -180,7 +181,14 @@ class LoraSource(AbstractAdapter):
                 f"{here} is on this machine: revision={self.config['revision']!r} means nothing "
                 "there. Leave it out; for the model of that name on a hub, move the folder away."
             )
-        return find_file(here / (self.config["subfolder"] or "") / (self._name() or ""))
+        name = self._name()
+        if here.is_file() and name in (None, here.name):
+            return find_file(here)
+        folder = here / (self.config["subfolder"] or "")
+        if name is not None and folder.is_dir() and not (folder / name).exists():
+            there = [each.name for each in folder.iterdir() if each.suffix == SUFFIX]
+            raise ModelError(f"{folder} has no file {name!r}.{nearest(name, there)}")
+        return find_file(folder / (name or ""))
 
     def _name(self) -> str | None:
         name: str | None = self.config["weight_name"]
