@@ -107,6 +107,21 @@ def test_of_several_files_one_is_to_be_named(hub, ours, factors, tmp_path):
     assert hub.fetched("org/style") == {"two.safetensors"}
 
 
+def test_what_training_left_behind_is_passed_over_here_and_there(hub, ours, factors, tmp_path):
+    names = ("style.safetensors", "checkpoint-5.safetensors", "optimizer.safetensors")
+    folder = published(tmp_path / "style", factors, *names)
+    hub.add("org/style", folder)
+    for weights in ("org/style", folder):
+        ours.load_lora_weights(weights, "style")
+        assert ours.graph.block("style")._file().name == "style.safetensors"
+        ours.unload_lora_weights()
+    (folder / "style.safetensors").unlink()
+    (folder / "optimizer.safetensors").unlink()
+    hub.add("org/other", folder)
+    for weights in ("org/other", folder):
+        ours.load_lora_weights(weights)
+
+
 def test_a_file_of_that_name_in_a_part_of_the_model(hub, ours, factors, tmp_path):
     folder = published(tmp_path / "style", factors, "a/one.safetensors", "b/one.safetensors")
     hub.add("org/style", folder)

@@ -124,11 +124,8 @@ def _beside(wanted: WantedFile, name: str) -> list[str]:
 
 def _chosen(wanted: WantedFile, snapshot: Snapshot) -> str:
     """Chooses a file as Diffusers' ``load_lora_weights`` does, but never between several."""
-    found = sorted(
-        name
-        for name in snapshot.files
-        if name.endswith(_SUFFIX) and not any(each in name for each in wanted.never)
-    )
+    there = sorted(name for name in snapshot.files if name.endswith(_SUFFIX))
+    found = [name for name in there if not any(each in name for each in wanted.never)] or there
     usual = [name for each in wanted.usual for name in found if PurePosixPath(name).name == each]
     if wanted.usual:
         usual = [name for name in found if name.endswith(wanted.usual[0])] or usual

@@ -13,6 +13,7 @@ from torch import Tensor
 from yggdrasil.core.errors import ModelError
 
 __all__ = [
+    "NO_LORAS",
     "PEFT_CONFIG",
     "PEFT_PREFIX",
     "SUFFIX",
@@ -34,6 +35,8 @@ PEFT_PREFIX = "base_model.model."
 SUFFIX = ".safetensors"
 USUAL_NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
 """What Diffusers and PEFT call them."""
+NO_LORAS = ("scheduler", "optimizer", "checkpoint")
+"""Parts of the names of files that Diffusers passes over when it looks for a LoRA."""
 _PICKLED = (".bin", ".ckpt", ".pt", ".pth")
 _SHOWN = 4
 
@@ -126,7 +129,8 @@ def find_file(weights: Path) -> Path:
 
 
 def _in_folder(folder: Path) -> Path:
-    found = sorted(each for each in folder.iterdir() if each.suffix == SUFFIX)
+    there = sorted(each for each in folder.iterdir() if each.suffix == SUFFIX)
+    found = [each for each in there if not any(part in each.name for part in NO_LORAS)] or there
     usual = [each for name in USUAL_NAMES for each in found if each.name == name]
     if usual or len(found) == 1:
         return (usual or found)[0].absolute()

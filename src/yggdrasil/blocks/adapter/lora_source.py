@@ -10,6 +10,7 @@ from typing import Any, Self
 from torch import Tensor
 
 from yggdrasil.blocks.adapter.lora_file import (
+    NO_LORAS,
     PEFT_CONFIG,
     SUFFIX,
     USUAL_NAMES,
@@ -23,9 +24,6 @@ from yggdrasil.core.adapters import AbstractAdapter
 from yggdrasil.core.errors import ConfigError, InputError, ModelError, nearest
 
 __all__ = ["LoraSource"]
-
-_NO_LORAS = ("scheduler", "optimizer", "checkpoint")
-"""Parts of the names of files that Diffusers passes over when it looks for a LoRA in a model."""
 
 _GIVEN = "given/"
 """How the names of buffers begin that hold tensors which were handed in."""
@@ -202,7 +200,7 @@ class LoraSource(AbstractAdapter):
             subfolder=self.config["subfolder"],
             usual=USUAL_NAMES,
             beside=(PEFT_CONFIG,),
-            never=_NO_LORAS,
+            never=NO_LORAS,
         )
 
     # -- what the engine asks --------------------------------------------------------------------
