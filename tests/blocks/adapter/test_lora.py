@@ -243,3 +243,21 @@ def test_it_is_known_before_models_are_loaded(tiny_folder, tmp_path):
 
 def _blocks(pipe):
     return [(name, pipe.graph.block(name)) for name in pipe.graph.nodes if name != "style"]
+
+
+@pytest.mark.parametrize("active", ["unet", 1, None, [1]])
+def test_what_says_of_no_component_whether_it_acts_is_refused(active):
+    with pytest.raises(InputError, match="give True, False or a list of components"):
+        ComputeGraph().add_node("style", type="adapter/lora", active=active)
+    graph = ComputeGraph().add_node("style", type="adapter/lora")
+    with pytest.raises(InputError, match="give True, False or a list of components"):
+        graph.block("style").active = active
+
+
+def test_to_act_on_what_is_not_changed_is_refused(theirs, tmp_path):
+    path = tiny_lora(tmp_path, theirs, SD)
+    refused(theirs, path, "active names 'unte'.*unet", InputError, active=["unte"])
+    narrow = call_with(theirs, path, active=["unet"])
+    assert torch.equal(narrow, call_with(theirs, path, scale={"unet": 1.0, "text_encoder": 0.0}))
+    assert not torch.equal(narrow, call_with(theirs, path))
+    assert not torch.equal(narrow, call_with(theirs, path, active=False))

@@ -87,9 +87,10 @@ class LoraAdapter(LoraSource, FactorStore):
         active: bool | Sequence[str] = True,  # noqa: FBT001, FBT002 - as above
         enabled: bool = True,  # noqa: FBT001, FBT002 - as above
     ) -> None:
-        del active, enabled
-        del weights, weight_name, revision, subfolder, fuse, targets  # read off the configuration
+        del weights, weight_name, revision, subfolder  # these and others are read off the
+        del fuse, targets, enabled  # configuration
         self._use_source()
+        _check_active(active)
         _check_scale("scale", scale)
         check_count("rank", rank)
         check_count("seed", seed, least=0)
@@ -131,6 +132,7 @@ class LoraAdapter(LoraSource, FactorStore):
     @active.setter
     def active(self, value: bool | Sequence[str]) -> None:
         """Sets it for the next call."""
+        _check_active(value)
         self._set("active", value if isinstance(value, bool) else list(value))
 
     @property
@@ -172,13 +174,16 @@ class LoraAdapter(LoraSource, FactorStore):
         Raises:
             ModelError: The file is missing, damaged, of another form or for another model.
             ConfigError: No backbone that LoRAs are read for is among the blocks.
-            InputError: A scale names a component that it does not change.
+            InputError: ``scale`` or ``active`` names a component that it does not change.
         """
         parts = self._read(among)
-        for name in self.scale if isinstance(self.scale, Mapping) else ():
+        named = [("scale", name) for name in self.scale] if isinstance(self.scale, Mapping) else []
+        named += [] if isinstance(self.active, bool) else [("active", name) for name in self.active]
+        for argument, name in named:
             if parts and name not in parts:
+                whose = "given as tensors" if self.weights is None else repr(self.weights)
                 raise InputError(
-                    f"scale names {name!r}, which the LoRA {self.weights!r} does not change."
+                    f"{argument} names {name!r}, which the LoRA {whose} does not change."
                     f"{nearest(name, parts)}"
                 )
         for component, model in loaded_models(among):
@@ -347,6 +352,15 @@ def _tell_left_over(parts: Mapping[str, LoraPart]) -> None:
             "%s also changes %r, which is not among what the adapter changes here: %s are left "
             "over.", part.source, name, shown(part.state),
         )  # fmt: skip
+
+
+def _check_active(value: object) -> None:
+    """Refuses what says of no component whether it acts there."""
+    several = isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+    if not isinstance(value, bool) and not several:
+        raise InputError(
+            f"active is {value!r}: give True, False or a list of components, such as ['unet']."
+        )
 
 
 def _check_scale(name: str, value: object) -> None:
