@@ -48,7 +48,9 @@ class Both(NamedTuple):
         return mine
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(
+    params=["sd15", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sdxl", "flux"))]
+)
 def both(request, tmp_path):
     make, parts = FAMILIES[request.param]
     theirs = quiet(make())
