@@ -16,11 +16,14 @@ BLOCKS = re.findall(
 )
 
 
-def test_every_block_of_the_page_runs(tiny_folder, tmp_path, monkeypatch):
+def test_every_block_of_the_page_runs(hub, tiny_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(tiny_folder("sd15"), tmp_path / "path" / "to" / "model")
     folder = tiny_lora(tmp_path / "folder", tiny_pipeline(), SD)
     shutil.copy(next(folder.glob("*.safetensors")), "style.safetensors")
+    (tmp_path / "hub").mkdir()
+    shutil.copy("style.safetensors", tmp_path / "hub")
+    hub.add("organisation/style", tmp_path / "hub")
     names = {"samples": Pictures(), "settings": settings(steps=1)}
     for text in BLOCKS:
         exec(compile(text, str(PAGE), "exec"), names)  # noqa: S102 - the page is ours

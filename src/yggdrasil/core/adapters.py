@@ -11,10 +11,11 @@ import contextlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from yggdrasil.core.adapter_files import FileFinder
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.errors import ExecutionError
 
@@ -87,7 +88,7 @@ class AbstractAdapter(AbstractBaseBlock):
         """Gives the tensors that it read from files, for digests; none before it ran."""
         return {}
 
-    def save_files(self, folder: Path, among: Sequence[AbstractBaseBlock]) -> Mapping[str, str]:
+    def save_files(self, folder: Path, among: Sequence[AbstractBaseBlock]) -> Mapping[str, Any]:
         """Saves what it reads from files, or what training made of it.
 
         Args:
@@ -95,21 +96,47 @@ class AbstractAdapter(AbstractBaseBlock):
             among: The blocks that it changes.
 
         Returns:
-            By argument of the constructor: the file there that it is to name.
+            By argument of the constructor: the file there that it is to name, or None for one that
+            is to say nothing any more.
         """
         del folder, among
         return {}
 
-    def open_files(self, folder: Path) -> None:
+    def find_files(self, finder: FileFinder | None = None) -> None:
+        """Finds the files that its arguments name; those that are not here may be fetched.
+
+        Args:
+            finder: Finds those that are not on this machine, from now on, unless the adapter was
+                given another before.
+
+        Raises:
+            ModelError: One cannot be had.
+        """
+        del finder
+
+    def named_files(self) -> tuple[str, ...]:
+        """Gives what its arguments name: files, folders, models."""
+        return ()
+
+    def settled_files(self) -> Mapping[str, Any]:
+        """Gives arguments that name the very files that it reads, whatever becomes of a branch.
+
+        Returns:
+            By argument of the constructor, where it is to be another than now.
+        """
+        return {}
+
+    def open_files(self, folder: Path, *, store: Path | None = None) -> None:
         """Has files that its arguments name found in the folder of a saved pipeline.
 
         Args:
             folder: The pipeline's.
+            store: Where links in the folder may lead to; the folder itself unless given.
 
         Raises:
             ModelError: One lies outside it.
         """
-        del folder
+        del folder, store
 
     @abstractmethod
     def mark(self, block: AbstractBaseBlock, among: Sequence[AbstractBaseBlock]) -> bytes | None:

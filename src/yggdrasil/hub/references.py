@@ -8,7 +8,7 @@ from pathlib import Path
 from yggdrasil.hub.addresses import address_of
 from yggdrasil.hub.zoo_models import zoo_models
 
-__all__ = ["ModelReference", "reference_to_file", "reference_to_folder"]
+__all__ = ["ModelReference", "reference_to_file", "reference_to_folder", "store_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,18 @@ def reference_to_file(
         return of_package
     at = "" if config.revision is None else f"@{config.revision}"
     return replace(of_package, config=f"{config.name}{at}")
+
+
+def store_of(folder: Path) -> Path | None:
+    """Gives the folder of a model in the hub's cache that a commit's files are links into.
+
+    Args:
+        folder: Of the commit, or one in it; any other has none.
+    """
+    for snapshot in (folder, *folder.parents):
+        if _model_of(snapshot) is not None:
+            return snapshot.parent.parent
+    return None
 
 
 def _model_of(snapshot: Path) -> str | None:

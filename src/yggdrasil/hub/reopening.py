@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from yggdrasil.core.errors import ModelError
+from yggdrasil.hub.access import HubOptions
 from yggdrasil.hub.addresses import is_address
 from yggdrasil.hub.checkpoint import CheckpointLibrary, is_checkpoint
 from yggdrasil.hub.library import FolderLibrary
 from yggdrasil.hub.locate import is_hub_id, locate, locate_checkpoint
 from yggdrasil.hub.lone import is_lone
 from yggdrasil.hub.references import ModelReference
+from yggdrasil.hub.single_files import HubFiles
 
-__all__ = ["lone_folder", "open_reference"]
+__all__ = ["files_of_others", "lone_folder", "open_reference"]
 
 _SLASHES = ("/", "\\")
 
@@ -53,6 +56,26 @@ def lone_folder(name: str, *, base: Path | None = None) -> str | None:
         return None
     folder = Path(found).expanduser()
     return str(folder) if is_lone(folder) else None
+
+
+def files_of_others(
+    names: Iterable[str], *, base: Path | None = None, allow_download: bool = False
+) -> HubFiles:
+    """Gives what finds the single files that a file names, and fetches nothing unasked.
+
+    Args:
+        names: What is named, by anyone.
+        base: As for ``open_reference``.
+        allow_download: As for ``open_reference``.
+
+    Raises:
+        ModelError: A name leads to another machine.
+    """
+    for name in names:
+        _from(base or Path(), name)
+    if allow_download:
+        return HubFiles()
+    return HubFiles(HubOptions(local_files_only=True), unasked=True)
 
 
 def _open(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,8 @@ def _download(
     Raises:
         ModelError: The hub does not give them.
     """
+    remarks = logging.getLogger(snapshot_download.__module__)
+    remarks.addFilter(_is_no_remark)
     try:
         folder = snapshot_download(
             model,
@@ -150,7 +153,14 @@ def _download(
         )
     except FAILURES as error:
         raise refused(error, model, revision, missing, options) from error
+    finally:
+        remarks.removeFilter(_is_no_remark)
     return Path(folder)
+
+
+def _is_no_remark(record: logging.LogRecord) -> bool:
+    """Keeps back that no file matched: whoever asked looks, and may not have known the name."""
+    return not record.getMessage().startswith("No files matched")
 
 
 def _listing(model: str, folder: Path, options: HubOptions) -> list[str] | None:

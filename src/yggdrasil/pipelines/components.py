@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from yggdrasil.core.adapters import AbstractAdapter
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.component import Component, ComponentSource
+from yggdrasil.core.declaration import Node
 from yggdrasil.core.errors import ConfigError, ModelError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.plan import Plan
@@ -14,6 +16,7 @@ from yggdrasil.hub.checkpoint import is_checkpoint
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.locate import locate_part
 from yggdrasil.hub.lone import LoneLibrary
+from yggdrasil.hub.single_files import HubFiles
 from yggdrasil.hub.sources import CheckedSource, FolderSource, FreshSource, fetch_together
 
 __all__ = ["blocks_of", "check_files", "check_whole", "fill", "load_for"]
@@ -37,7 +40,7 @@ def blocks_of(graph: ComputeGraph) -> Iterator[tuple[str, AbstractBaseBlock]]:
 
 
 def fill(graph: ComputeGraph, library: Library | None) -> None:
-    """Says for every empty slot where it is loaded from.
+    """Says for every empty slot where it is loaded from, and finds the files of adapters.
 
     A node's own ``components`` and ``pretrained`` go before the model of the stage around it, and
     that before the model of the whole pipeline.
@@ -47,7 +50,7 @@ def fill(graph: ComputeGraph, library: Library | None) -> None:
         library: The model, if there is one for the whole pipeline.
 
     Raises:
-        ModelError: A node names a model that is not there.
+        ModelError: A node names a model or file that is not there.
         ConfigError: A node names a component that its block has not.
     """
     opened: dict[str, _Giver] = {}
@@ -62,20 +65,28 @@ def fill(graph: ComputeGraph, library: Library | None) -> None:
                 inside = around if node.pretrained is None else _open(node.pretrained, opened)
                 waiting.append((node.block.inner_graph, inside))
                 continue
-            for name, slot in node.block.slots().items():
-                if name in node.block.sources:
-                    continue
-                source = _source(slot, node.components.get(name), node.pretrained, around, opened)
-                if source is not None:
-                    node.block.load_from(**{name: source})
-                elif node.pretrained is not None and not slot.optional:
-                    raise ModelError(
-                        f"Node {node.name!r} names the model {node.pretrained!r}, which has no "
-                        f"{slot.folder!r}: it is of another family. Give the node a model that "
-                        f"has one, or components={{{name!r}: ...}}."
-                    )
-                elif slot.optional and (around is not None or node.pretrained is not None):
-                    node.block.leave_empty(name)
+            if isinstance(node.block, AbstractAdapter):
+                node.block.find_files(HubFiles())
+            _fill_slots(node, node.block, around, opened)
+
+
+def _fill_slots(
+    node: Node, block: AbstractBaseBlock, around: _Giver | None, opened: dict[str, _Giver]
+) -> None:
+    for name, slot in block.slots().items():
+        if name in block.sources:
+            continue
+        source = _source(slot, node.components.get(name), node.pretrained, around, opened)
+        if source is not None:
+            block.load_from(**{name: source})
+        elif node.pretrained is not None and not slot.optional:
+            raise ModelError(
+                f"Node {node.name!r} names the model {node.pretrained!r}, which has no "
+                f"{slot.folder!r}: it is of another family. Give the node a model that "
+                f"has one, or components={{{name!r}: ...}}."
+            )
+        elif slot.optional and (around is not None or node.pretrained is not None):
+            block.leave_empty(name)
 
 
 def check_files(graph: ComputeGraph) -> None:

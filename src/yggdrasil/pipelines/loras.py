@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from yggdrasil.core.errors import GraphError, InputError, YggdrasilError, nearest
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.patches import adapters_of
+from yggdrasil.core.registry import make_block
 from yggdrasil.core.runtime import Runtime
+from yggdrasil.hub.access import HubOptions
+from yggdrasil.hub.single_files import HubFiles
 
 __all__ = ["PipelineLoras"]
 
 _TYPE = "adapter/lora"
+
+_ALWAYS: Mapping[str, tuple[Any, ...]] = {
+    "use_safetensors": (True, None),
+    "low_cpu_mem_usage": (True, False),
+}
+"""Options of Diffusers, and the values that ask for what is always done here."""
 
 Names = str | Sequence[str]
 
@@ -35,41 +48,104 @@ class PipelineLoras(ABC):
 
     def load_lora_weights(
         self,
-        weights: str | os.PathLike[str],
+        weights: str | os.PathLike[str] | Mapping[str, Tensor],
+        adapter_name: str | None = None,
         *,
         weight_name: str | None = None,
-        adapter_name: str | None = None,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        hotswap: bool = False,
         scale: float | Mapping[str, Any] = 1.0,
+        **options: Any,
     ) -> None:
-        """Adds a LoRA, after those that are there.
+        """Adds a LoRA, which acts in the place of those that acted on the same components.
+
+        So it is in Diffusers; ``set_adapters`` has several act, and nodes that are added to the
+        graph all do.
 
         Args:
-            weights: A safetensors file, or a folder with one.
-            weight_name: The file in the folder.
+            weights: A safetensors file, or a folder with one; the id of a model on the hub, or the
+                address of a file there, of which that file alone is fetched; or the tensors of a
+                LoRA by name, which are copied.
             adapter_name: What its node is called; ``default_0`` and so on unless given.
+            weight_name: The file in the folder or model; chosen if one alone can be meant.
+            subfolder: The part of the folder or model that the file is in.
+            revision: A branch, tag or commit on the hub.
+            token: Of an account of the hub; the one that is logged in or in ``HF_TOKEN`` unless
+                given.
+            cache_dir: Where files of the hub are kept; the hub's usual cache unless given.
+            local_files_only: Whether to read that cache alone.
+            hotswap: Whether it takes the place of the LoRA ``adapter_name``, which is there.
             scale: As for ``adapter/lora``.
+            **options: Those of Diffusers that ask for what is always done:
+                ``use_safetensors=True``, ``low_cpu_mem_usage``.
 
         Raises:
-            GraphError: The name is taken.
-            ModelError: The file is missing, damaged, no LoRA, or one for another model.
+            GraphError: The name is taken; with ``hotswap``, there is no LoRA of that name.
+            InputError: An argument is not known, or means nothing for what is loaded.
+            ModelError: The file is missing, damaged, pickled, no LoRA, or one for another model; or
+                the hub does not give it, or the model there has several.
         """
-        path = Path(weights) if weight_name is None else Path(weights) / weight_name
-        number = 0
-        while adapter_name is None:
-            adapter_name = None if f"default_{number}" in self.graph.nodes else f"default_{number}"
-            number += 1
-        orders = [self.graph.nodes[name].order for name in self._loras()]
-        self.graph.add_node(
-            adapter_name, _TYPE, order=max(orders, default=-1) + 1, weights=str(path), scale=scale
-        )
+        _check_options(options)
+        block: Any = make_block(_TYPE, scale=scale)
+        where = {"weight_name": weight_name, "subfolder": subfolder, "revision": revision}
+        if isinstance(weights, Mapping):
+            _refuse_where(where)
+            block.give_tensors(weights)
+        else:
+            block.load_weights(weights, **where)
+        access = HubOptions(token=token, cache_dir=cache_dir, local_files_only=local_files_only)
+        block.find_files(HubFiles(access))
+        if hotswap:
+            self._swap(adapter_name, block)
+        else:
+            self._add(adapter_name or self._free_name(), block)
+
+    def _free_name(self) -> str:
+        """Gives the name that Diffusers gives to the next adapter."""
+        numbers = (f"default_{number}" for number in itertools.count())
+        return next(name for name in numbers if name not in self.graph.nodes)
+
+    def _add(self, name: str, block: Any) -> None:
+        others = list(self._loras())
+        block.enabled = all(self._block(each).enabled for each in others)
+        orders = [self.graph.nodes[each].order for each in others]
+        self.graph.add_node(name, block, order=max(orders, default=-1) + 1)
         try:
-            self._fill()
-            for patch in adapters_of(self._runtime.wiring()):
-                if patch.node == adapter_name:
-                    patch.adapter.check(patch.among)
+            changed = self._checked(name)
         except YggdrasilError:
-            self.graph.remove_node(adapter_name)
+            self.graph.remove_node(name)
             raise
+        for other in others:
+            self._have_act(other, set(self._acting(other)) - set(changed))
+
+    def _swap(self, name: str | None, block: Any) -> None:
+        if name is None:
+            raise InputError("hotswap=True puts a LoRA in the place of another: say adapter_name.")
+        (name,) = self._loras_named(name)
+        before = self._block(name)
+        block.active, block.enabled = before.active, before.enabled
+        self.graph.replace_node(name, block)
+        try:
+            self._checked(name)
+        except YggdrasilError:
+            self.graph.replace_node(name, before)
+            raise
+
+    def _checked(self, name: str) -> tuple[str, ...]:
+        """Checks a LoRA against the models, and gives the components that it is for.
+
+        Raises:
+            YggdrasilError: It does not fit them.
+        """
+        self._fill()
+        for patch in adapters_of(self._runtime.wiring()):
+            if patch.node == name:
+                patch.adapter.check(patch.among)
+        return self._components()[name]
 
     def set_adapters(
         self,
@@ -97,11 +173,34 @@ class PipelineLoras(ABC):
         given = dict(zip(names, scales, strict=True))
         others = [name for name in self._loras() if name not in names]
         for place, name in enumerate([*names, *others]):
-            block: Any = self.graph.block(name)
-            scale = given.get(name, 0.0)
-            block.scale = 1.0 if scale is None else scale
+            block = self._block(name)
+            block.active = name in given
+            if name in given:
+                block.scale = 1.0 if given[name] is None else given[name]
             if self.graph.nodes[name].order != place:
                 self.graph.replace_node(name, block, order=place)
+
+    def get_active_adapters(self) -> list[str]:
+        """Gives the LoRAs that act, in order; while they are disabled, those that would."""
+        return [name for name in self._loras() if self._acting(name)]
+
+    def get_list_adapters(self) -> dict[str, list[str]]:
+        """Gives all LoRAs by the component that they are for."""
+        found: dict[str, list[str]] = {}
+        for name, components in self._components().items():
+            for component in components:
+                found.setdefault(component, []).append(name)
+        return found
+
+    def disable_lora(self) -> None:
+        """Has no LoRA act, until ``enable_lora`` has those act again that did."""
+        for name in self._loras():
+            self._block(name).enabled = False
+
+    def enable_lora(self) -> None:
+        """Has LoRAs act again after ``disable_lora``."""
+        for name in self._loras():
+            self._block(name).enabled = True
 
     def fuse_lora(self, adapter_names: Names | None = None) -> None:
         """Has LoRAs added into the weights for each run; the weights of before are kept.
@@ -122,11 +221,21 @@ class PipelineLoras(ABC):
     def delete_adapters(self, adapter_names: Names) -> None:
         """Takes LoRAs away.
 
+        Where none is left that acts on a component, the first by name does from then on, as PEFT
+        has it.
+
         Args:
             adapter_names: Their nodes.
+
+        Raises:
+            GraphError: A node is no LoRA.
         """
         for name in self._loras_named(adapter_names):
+            idle = [each for each in self._loras() if self._block(each).active is not True]
+            lost = set(self._acting(name)) if idle else ()
             self.graph.remove_node(name)
+            for component in lost:
+                self._hand_on(component)
 
     def unload_lora_weights(self) -> None:
         """Takes all LoRAs away."""
@@ -160,10 +269,39 @@ class PipelineLoras(ABC):
         path: Path = block.save_weights(Path(save_directory), among.get(names[0], ()))
         return path
 
+    def _components(self) -> dict[str, tuple[str, ...]]:
+        """Gives the components that each LoRA is for, in the order of adding."""
+        self._fill()
+        patches = {each.node: each for each in adapters_of(self._runtime.wiring())}
+        return {
+            name: self._block(name).components(patches[name].among)
+            for name in self.graph.nodes
+            if name in patches and name in self._loras()
+        }
+
+    def _acting(self, name: str) -> list[str]:
+        """Gives the components that a LoRA acts on, but for scales and ``disable_lora``."""
+        block = self._block(name)
+        return [each for each in self._components().get(name, ()) if block.acts_on(each)]
+
+    def _hand_on(self, component: str) -> None:
+        """Has a LoRA act on a component where none does, if one is for it."""
+        heirs = sorted(each for each, parts in self._components().items() if component in parts)
+        if heirs and not any(component in self._acting(each) for each in heirs):
+            self._have_act(heirs[0], {*self._acting(heirs[0]), component})
+
+    def _have_act(self, name: str, acting: set[str]) -> None:
+        """Has a LoRA act on some of the components that it is for."""
+        if acting != set(self._acting(name)):
+            whole = acting == set(self._components()[name])
+            self._block(name).active = whole or sorted(acting) or False
+
+    def _block(self, name: str) -> Any:
+        return self.graph.block(name)
+
     def _fuse(self, names: Names | None, *, fuse: bool) -> None:
         for name in self._loras() if names is None else self._loras_named(names):
-            block: Any = self.graph.block(name)
-            block.fuse = fuse
+            self._block(name).fuse = fuse
 
     def _loras(self) -> Iterable[str]:
         """Gives the nodes that are LoRAs, in order."""
@@ -181,3 +319,25 @@ class PipelineLoras(ABC):
                     f"{', '.join(map(repr, known)) or 'none'}.{nearest(name, known)}"
                 )
         return several
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuses options that ask for what is not done."""
+    for name, value in options.items():
+        if name not in _ALWAYS:
+            known = inspect.signature(PipelineLoras.load_lora_weights).parameters
+            taken = [each for each in known if each not in ("self", "options")]
+            raise InputError(f"load_lora_weights takes no {name!r}.{nearest(name, taken)}")
+        if value not in _ALWAYS[name]:
+            raise InputError(
+                f"{name}={value!r}: weights are read from safetensors only. Leave it out."
+            )
+
+
+def _refuse_where(where: Mapping[str, str | None]) -> None:
+    """Refuses to look for tensors that were given."""
+    for name, value in where.items():
+        if value is not None:
+            raise InputError(
+                f"A LoRA was given as tensors: {name}={value!r} means nothing there. Leave it out."
+            )

@@ -10,8 +10,9 @@ from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.registry import block_listings
 from yggdrasil.core.templates import resolve_template
 from yggdrasil.hub.families import is_known, template_of
-from yggdrasil.hub.library import Library
+from yggdrasil.hub.library import FolderLibrary, Library
 from yggdrasil.hub.locate import is_hub_id
+from yggdrasil.hub.references import store_of
 from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.opaque import opaque_graph
 
@@ -40,11 +41,21 @@ def graph_of(library: Library, *, opaque: bool = False) -> ComputeGraph:
         _refuse_hub(graph, library)
         for _, block in blocks_of(graph):
             if isinstance(block, AbstractAdapter):
-                block.open_files(library.graph_file.parent)
+                _open_files(block, library)
         return graph
     if not is_known(library):
         return opaque_graph(library)
     return resolve_template(template_of(library))[0]
+
+
+def _open_files(adapter: AbstractAdapter, library: Library) -> None:
+    """Has the files of an adapter found beside a model's own graph, and fetched with it."""
+    assert library.graph_file is not None  # noqa: S101 - the graph was read from it
+    if isinstance(library, FolderLibrary) and library.snapshot is not None:
+        there = library.snapshot.files
+        library.snapshot.fetch(name for name in adapter.named_files() if name in there)
+    folder = library.graph_file.parent
+    adapter.open_files(folder, store=store_of(folder))
 
 
 def own_task(graph: ComputeGraph, library: Library) -> str | None:

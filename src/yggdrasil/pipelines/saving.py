@@ -19,6 +19,7 @@ from yggdrasil.core.serialization.writing import dump_yaml, to_data
 from yggdrasil.core.wiring import wire
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.several import join_index
+from yggdrasil.pipelines.adapter_files import name_files
 from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.opaque import whole_block
 
@@ -78,11 +79,8 @@ def _save_adapters(graph: ComputeGraph, folder: Path, data: dict[str, Any]) -> N
     for patch in adapters_of(wire(graph)):
         place = Path("adapters") / patch.node
         saved = patch.adapter.save_files(folder / place, patch.among)
-        *stages, name = patch.node.split(".")
-        nodes = data["nodes"]
-        for stage in stages:
-            nodes = nodes[stage]["graph"]["nodes"]
-        nodes[name].update({key: (place / file).as_posix() for key, file in saved.items()})
+        files = {key: file and (place / file).as_posix() for key, file in saved.items()}
+        name_files(data, patch.node, files)
 
 
 def refuse_adapters(name: str, component: Any) -> None:

@@ -208,6 +208,13 @@ def test_of_several_files_one_is_to_be_named(theirs, tmp_path):
     refused(theirs, tmp_path, r"holds 2 LoRAs: one.safetensors, two.safetensors. Name one")
 
 
+def test_a_file_that_a_folder_has_not_gives_the_nearest(theirs, tmp_path):
+    write(tmp_path / "part", tiny_factors(theirs, SD), "pixel.safetensors")
+    where = {"weight_name": "pixle.safetensors", "subfolder": "part"}
+    refused(theirs, tmp_path, r"has no file 'pixle.safetensors'.*'pixel.safetensors'", **where)
+    refused(theirs, tmp_path, r"There is no LoRA .*prat", subfolder="prat")
+
+
 @pytest.mark.parametrize("scale", [float("nan"), "much", {"unet": {"down": None}}])
 def test_scales_that_cannot_be_are_refused(scale):
     with pytest.raises(InputError, match="finite number"):
@@ -236,3 +243,21 @@ def test_it_is_known_before_models_are_loaded(tiny_folder, tmp_path):
 
 def _blocks(pipe):
     return [(name, pipe.graph.block(name)) for name in pipe.graph.nodes if name != "style"]
+
+
+@pytest.mark.parametrize("active", ["unet", 1, None, [1]])
+def test_what_says_of_no_component_whether_it_acts_is_refused(active):
+    with pytest.raises(InputError, match="give True, False or a list of components"):
+        ComputeGraph().add_node("style", type="adapter/lora", active=active)
+    graph = ComputeGraph().add_node("style", type="adapter/lora")
+    with pytest.raises(InputError, match="give True, False or a list of components"):
+        graph.block("style").active = active
+
+
+def test_to_act_on_what_is_not_changed_is_refused(theirs, tmp_path):
+    path = tiny_lora(tmp_path, theirs, SD)
+    refused(theirs, path, "active names 'unte'.*unet", InputError, active=["unte"])
+    narrow = call_with(theirs, path, active=["unet"])
+    assert torch.equal(narrow, call_with(theirs, path, scale={"unet": 1.0, "text_encoder": 0.0}))
+    assert not torch.equal(narrow, call_with(theirs, path))
+    assert not torch.equal(narrow, call_with(theirs, path, active=False))

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 from peft import LoraConfig
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from yggdrasil.blocks.adapter.grafts import Graft, check_bare
 from yggdrasil.blocks.adapter.lora_families import Family
-from yggdrasil.blocks.adapter.lora_file import USUAL_NAME, is_peft, read_shapes
+from yggdrasil.blocks.adapter.lora_file import USUAL_NAMES, Held, is_peft, read_shapes
 from yggdrasil.blocks.adapter.lora_part import LoraPart
 from yggdrasil.blocks.checks import check_choice
 from yggdrasil.core.errors import ConfigError
@@ -142,12 +143,15 @@ class FactorStore(nn.Module):
         layers = list(dict.fromkeys(layer for layer, _ in factors))
         return {"r": self._rank, "lora_alpha": self._alpha, "target_modules": layers}
 
-    def write_factors(self, folder: Path, parts: Mapping[str, LoraPart], family: Family) -> Path:
+    def write_factors(
+        self, folder: Path, parts: Mapping[str, LoraPart], held: Held | None, family: Family
+    ) -> Path:
         """Writes the LoRA in Diffusers' layout.
 
         Args:
             folder: Made if it does not exist.
             parts: What it is made of.
+            held: What they were read from.
             family: Whose.
 
         Raises:
@@ -156,13 +160,12 @@ class FactorStore(nn.Module):
         if not parts:
             raise ConfigError("The LoRA is fresh and was never trained: there is nothing to save.")
         folder.mkdir(parents=True, exist_ok=True)
-        target = folder / USUAL_NAME
+        target = folder / USUAL_NAMES[0]
         if not self._parameters:
-            source = Path(next(iter(parts.values())).source)
-            if source == target.resolve():
+            if isinstance(held, Path) and held.resolve() == target.resolve():
                 return target
-            if not is_peft(read_shapes(source)):
-                shutil.copyfile(source, target)
+            if held is not None and not is_peft(read_shapes(held)):
+                _write(held, target)
                 return target
             # Diffusers reads its own layout only, with PEFT's configuration in the file itself.
             family.loader.save_lora_weights(folder, **_of_peft(parts))
@@ -191,9 +194,18 @@ class FactorStore(nn.Module):
         """Makes the parameters that a saved state has, since none are there before training."""
         for key, value in state_dict.items():
             name = key.removeprefix(prefix)
-            if key.startswith(prefix) and name.endswith(_FACTORS) and name not in self._parameters:
+            own = key.startswith(prefix) and name.endswith(_FACTORS)
+            if own and name not in {*self._parameters, *self._buffers}:
                 self.register_parameter(name, nn.Parameter(value.clone()))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def _write(held: Held, target: Path) -> None:
+    """Writes what a file or a mapping holds as it is."""
+    if isinstance(held, Path):
+        shutil.copyfile(held, target)
+    else:
+        save_file({name: each.cpu().contiguous().clone() for name, each in held.items()}, target)
 
 
 def _of_peft(parts: Mapping[str, LoraPart]) -> dict[str, Any]:

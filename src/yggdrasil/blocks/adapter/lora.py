@@ -14,14 +14,15 @@ from torch import Tensor, nn
 
 from yggdrasil.blocks.adapter.factors import FactorStore, LayerNames
 from yggdrasil.blocks.adapter.lora_families import family_of
-from yggdrasil.blocks.adapter.lora_file import FileStamp, find_file, shown, stamp_of
+from yggdrasil.blocks.adapter.lora_file import shown
 from yggdrasil.blocks.adapter.lora_formats import read_parts
 from yggdrasil.blocks.adapter.lora_layers import LayerCache, LoraOnModel
 from yggdrasil.blocks.adapter.lora_part import LoraPart
+from yggdrasil.blocks.adapter.lora_source import LoraSource
 from yggdrasil.blocks.checks import check_count, check_finite
-from yggdrasil.core.adapters import AbstractAdapter, Patch
+from yggdrasil.core.adapters import Patch
 from yggdrasil.core.block import AbstractBaseBlock
-from yggdrasil.core.errors import ConfigError, InputError, ModelError, nearest
+from yggdrasil.core.errors import ConfigError, InputError, nearest
 from yggdrasil.core.fingerprint import digest
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.serials import serial_of
@@ -34,15 +35,17 @@ Scale = float | Mapping[str, Any]
 
 
 @register_block("adapter/lora")
-class LoraAdapter(AbstractAdapter, FactorStore):
+class LoraAdapter(LoraSource, FactorStore):
     """LoRA: adds a product of two narrow matrices to weights, times a scale.
 
-    ``scale``, ``weights`` and ``fuse`` may be set between calls:
+    ``scale``, ``weights``, ``fuse``, ``active`` and ``enabled`` may be set between calls:
     ``graph.block("style").scale = 0.5``.
 
     Args:
         weights: A safetensors file, or a folder with one, in the layout of Diffusers, kohya or
-            PEFT; without it the LoRA is a fresh one, which does nothing until it is trained.
+            PEFT; where there is neither, the id of a model on the hub (``organisation/name``), or
+            the address of a file there. Without it the LoRA is a fresh one, which does nothing
+            until it is trained.
         scale: How much of it is added: a number, or by component a number or what Diffusers'
             ``set_adapters`` takes by block, such as
             ``{"unet": {"down": 1.0, "up": {"block_0": 0.5}}}``. At 0 it is as if not there.
@@ -56,6 +59,11 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         init: Of a fresh one: how its first matrices are drawn, ``kaiming`` or ``gaussian``; the
             second are zero.
         seed: Of that draw.
+        weight_name: The file in the folder or model; chosen if one alone can be meant.
+        revision: Of a model on the hub: a branch, tag or commit.
+        subfolder: The part of the folder or model that the file is in.
+        active: Whether it acts, or on which components alone; else it is as if not there.
+        enabled: Whether it may act at all: what ``disable_lora`` turns off, for all of a graph.
 
     Source:
         Hu et al. 2021 (arXiv:2106.09685), section 4.1; layers of the peft library, put in by
@@ -73,8 +81,16 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         layers: LayerNames = None,
         init: str = "kaiming",
         seed: int = 0,
+        weight_name: str | None = None,
+        revision: str | None = None,
+        subfolder: str | None = None,
+        active: bool | Sequence[str] = True,  # noqa: FBT001, FBT002 - as above
+        enabled: bool = True,  # noqa: FBT001, FBT002 - as above
     ) -> None:
-        del weights, fuse, targets  # read off the configuration
+        del weights, weight_name, revision, subfolder  # these and others are read off the
+        del fuse, targets, enabled  # configuration
+        self._use_source()
+        _check_active(active)
         _check_scale("scale", scale)
         check_count("rank", rank)
         check_count("seed", seed, least=0)
@@ -98,18 +114,6 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         self._set("scale", copy.deepcopy(value))
 
     @property
-    def weights(self) -> str | None:
-        """Where it is loaded from."""
-        value: str | None = self.config["weights"]
-        return value
-
-    @weights.setter
-    def weights(self, value: str) -> None:
-        """Has the next call load it from elsewhere."""
-        self.forget_factors()
-        self._set("weights", str(value))
-
-    @property
     def fuse(self) -> bool:
         """Whether it is added into the weights for a run."""
         return bool(self.config["fuse"])
@@ -119,9 +123,45 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         """Sets it for the next call."""
         self._set("fuse", bool(value))
 
-    def _set(self, name: str, value: Any) -> None:
-        self._config[name] = value
-        self.components_version += 1  # what was derived from the configuration is derived anew
+    @property
+    def active(self) -> bool | tuple[str, ...]:
+        """Whether it acts, or on which components alone."""
+        value: bool | Sequence[str] = self.config["active"]
+        return value if isinstance(value, bool) else tuple(value)
+
+    @active.setter
+    def active(self, value: bool | Sequence[str]) -> None:
+        """Sets it for the next call."""
+        _check_active(value)
+        self._set("active", value if isinstance(value, bool) else list(value))
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it may act at all."""
+        return bool(self.config["enabled"])
+
+    @enabled.setter
+    def enabled(self, value: bool) -> None:
+        """Sets it for the next call."""
+        self._set("enabled", bool(value))
+
+    def components(self, among: Sequence[AbstractBaseBlock]) -> tuple[str, ...]:
+        """Gives the components that it is for, whether it acts or not.
+
+        Args:
+            among: The blocks that it changes.
+        """
+        parts = self._read(among)
+        here = [slot.folder for block in among for slot in block.slots().values()]
+        return tuple(name for name in here if name in parts)
+
+    def acts_on(self, component: str) -> bool:
+        """Says whether it is among what acts on a component, enabled or not, at any scale."""
+        return self.active if isinstance(self.active, bool) else component in self.active
+
+    def _let_go(self) -> None:
+        self.forget_factors()
+        super()._let_go()
 
     # -- what the engine asks --------------------------------------------------------------------
 
@@ -134,13 +174,16 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         Raises:
             ModelError: The file is missing, damaged, of another form or for another model.
             ConfigError: No backbone that LoRAs are read for is among the blocks.
-            InputError: A scale names a component that it does not change.
+            InputError: ``scale`` or ``active`` names a component that it does not change.
         """
         parts = self._read(among)
-        for name in self.scale if isinstance(self.scale, Mapping) else ():
+        named = [("scale", name) for name in self.scale] if isinstance(self.scale, Mapping) else []
+        named += [] if isinstance(self.active, bool) else [("active", name) for name in self.active]
+        for argument, name in named:
             if parts and name not in parts:
+                whose = "given as tensors" if self.weights is None else repr(self.weights)
                 raise InputError(
-                    f"scale names {name!r}, which the LoRA {self.weights!r} does not change."
+                    f"{argument} names {name!r}, which the LoRA {whose} does not change."
                     f"{nearest(name, parts)}"
                 )
         for component, model in loaded_models(among):
@@ -205,7 +248,7 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         for component, model in loaded_models(among):
             if component in family.components and not self.factors_of(component):
                 part = self._fit(component, model, among) if component in parts else None
-                if part is not None or self.weights is None:
+                if part is not None or self._stamp() is None:
                     self.add_factors(component, model, part, family)
         self._read_last = ()
 
@@ -222,14 +265,15 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         Raises:
             ConfigError: It is fresh and was never trained.
         """
-        return self.write_factors(Path(folder), self._read(among), family_of(among)[0])
+        parts = self._read(among)
+        return self.write_factors(Path(folder), parts, self._held(), family_of(among)[0])
 
     def held_tensors(self) -> dict[str, Tensor]:
         """Gives the tensors that it read from its file, for digests; none before it ran."""
         return {k: v for part in self._parts.values() for k, v in part.state.items()}
 
-    def save_files(self, folder: Path, among: Sequence[AbstractBaseBlock]) -> Mapping[str, str]:
-        """Saves the LoRA's file; a fresh one that was never trained has none.
+    def save_files(self, folder: Path, among: Sequence[AbstractBaseBlock]) -> Mapping[str, Any]:
+        """Saves the LoRA as a file; a fresh one that was never trained has none.
 
         Args:
             folder: Where.
@@ -237,31 +281,10 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         """
         if not self._read(among):
             return {}
-        return {"weights": self.save_weights(folder, among).name}
-
-    def open_files(self, folder: Path) -> None:
-        """Has ``weights`` found in the folder of a saved pipeline.
-
-        Args:
-            folder: The pipeline's.
-
-        Raises:
-            ModelError: It lies outside it.
-        """
-        if self.weights is None:
-            return
-        root, path = folder.resolve(), (folder / self.weights).resolve()
-        if not path.is_relative_to(root):
-            raise ModelError(
-                f"The graph saved in {folder} names the LoRA {self.weights!r}, which lies outside "
-                "that folder: a model's own graph names files of its own."
-            )
-        self.weights = str(path)
+        elsewhere = dict.fromkeys(("weight_name", "revision", "subfolder"))
+        return {**elsewhere, "weights": self.save_weights(folder, among).name}
 
     # -- inside ----------------------------------------------------------------------------------
-
-    def _stamp(self) -> FileStamp | None:
-        return None if self.weights is None else stamp_of(find_file(self.weights))
 
     def _read(self, among: Sequence[AbstractBaseBlock]) -> dict[str, LoraPart]:
         """Gives its parts by component: read anew if the file is another one."""
@@ -269,10 +292,8 @@ class LoraAdapter(AbstractAdapter, FactorStore):
         family, backbone = family_of(among)
         now = (stamp, serial_of(backbone), backbone.components_version, len(self.factors()))
         if self._read_last != now:
-            if stamp is None:
-                parts = self.parts_of_factors(family)
-            else:
-                parts = read_parts(Path(stamp.path), among)
+            held = self._held()
+            parts = self.parts_of_factors(family) if held is None else read_parts(held, among)
             here = {slot.folder for block in among for slot in block.slots().values()}
             self._parts = {k: part for k, part in parts.items() if k in family.components}
             used = here.intersection(self._parts)
@@ -306,8 +327,9 @@ class LoraAdapter(AbstractAdapter, FactorStore):
     def _changes(self, block: AbstractBaseBlock, among: Sequence[AbstractBaseBlock]) -> list[str]:
         """Gives the components of a block that it changes."""
         parts = self._read(among)
+        acting = [name for name in parts if self.acts_on(name) and self._scale_for(name) != 0]
         folders = [slot.folder for slot in block.slots().values()]
-        return [name for name in folders if name in parts and self._scale_for(name) != 0]
+        return [name for name in folders if name in acting] if self.enabled else []
 
     def _scale_for(self, component: str) -> Any:
         """Gives the scale for a component, as Diffusers' ``set_adapters`` takes it."""
@@ -330,6 +352,15 @@ def _tell_left_over(parts: Mapping[str, LoraPart]) -> None:
             "%s also changes %r, which is not among what the adapter changes here: %s are left "
             "over.", part.source, name, shown(part.state),
         )  # fmt: skip
+
+
+def _check_active(value: object) -> None:
+    """Refuses what says of no component whether it acts there."""
+    several = isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+    if not isinstance(value, bool) and not several:
+        raise InputError(
+            f"active is {value!r}: give True, False or a list of components, such as ['unet']."
+        )
 
 
 def _check_scale(name: str, value: object) -> None:

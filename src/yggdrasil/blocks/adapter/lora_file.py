@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from yggdrasil.core.errors import ModelError
 
 __all__ = [
+    "NO_LORAS",
     "PEFT_CONFIG",
     "PEFT_PREFIX",
-    "USUAL_NAME",
+    "SUFFIX",
+    "USUAL_NAMES",
     "FileStamp",
+    "Held",
     "check_form",
     "find_file",
     "is_peft",
@@ -28,14 +32,17 @@ __all__ = [
 
 PEFT_CONFIG = "adapter_config.json"
 PEFT_PREFIX = "base_model.model."
-_SUFFIX = ".safetensors"
-# What Diffusers and PEFT call them.
-USUAL_NAME = "pytorch_lora_weights.safetensors"
-_USUAL = (USUAL_NAME, "adapter_model.safetensors")
+SUFFIX = ".safetensors"
+USUAL_NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
+"""What Diffusers and PEFT call them."""
+NO_LORAS = ("scheduler", "optimizer", "checkpoint")
+"""Parts of the names of files that Diffusers passes over when it looks for a LoRA."""
 _PICKLED = (".bin", ".ckpt", ".pt", ".pth")
 _SHOWN = 4
 
 Shapes = Mapping[str, tuple[int, ...]]
+Held = Path | Mapping[str, Tensor]
+"""A LoRA as it is read: a ``.safetensors`` file, or tensors by the names they would have there."""
 
 _FIRST_CODE = re.compile(r"\.(double|single)_blocks\.")
 """How the code that FLUX came with calls its layers; Diffusers' converters read those names."""
@@ -91,38 +98,42 @@ def stamp_of(path: Path) -> FileStamp:
     return FileStamp(str(path), stat.st_size, stat.st_mtime_ns, told)
 
 
-def find_file(weights: str) -> Path:
+def find_file(weights: Path) -> Path:
     """Finds the file that a LoRA is loaded from.
 
     Args:
         weights: The file, or a folder that holds it.
 
+    Returns:
+        The file, no link followed: in the cache of a hub it is one to a file without a name.
+
     Raises:
         ModelError: It is not there, no safetensors file, or there are several in the folder.
     """
-    path = Path(weights).expanduser()
+    path = weights.expanduser()
     if path.is_dir():
         return _in_folder(path)
     if not path.is_file():
         raise ModelError(
-            f"There is no LoRA {weights!r}: neither a file nor a folder is there. Give the path of "
-            "a .safetensors file, or of a folder that holds one; one of the hub is downloaded "
-            "first, as by `hf download`."
+            f"There is no LoRA {str(weights)!r}: neither a file nor a folder is there. Give the "
+            "path of a .safetensors file, or of a folder that holds one, or a hub id "
+            "(organisation/name)."
         )
-    if path.suffix != _SUFFIX:
+    if path.suffix != SUFFIX:
         pickled = path.suffix in _PICKLED
         raise ModelError(
             f"{path} is {'pickled, and loading it could run any code' if pickled else 'no LoRA'}: "
             "only .safetensors files are read."
         )
-    return path.resolve()
+    return path.absolute()
 
 
 def _in_folder(folder: Path) -> Path:
-    found = sorted(each for each in folder.iterdir() if each.suffix == _SUFFIX)
-    usual = [each for name in _USUAL for each in found if each.name == name]
+    there = sorted(each for each in folder.iterdir() if each.suffix == SUFFIX)
+    found = [each for each in there if not any(part in each.name for part in NO_LORAS)] or there
+    usual = [each for name in USUAL_NAMES for each in found if each.name == name]
     if usual or len(found) == 1:
-        return (usual or found)[0].resolve()
+        return (usual or found)[0].absolute()
     if not found:
         pickled = [each.name for each in folder.iterdir() if each.suffix in _PICKLED]
         also = f" {pickled[0]} is pickled, which is not read." if pickled else ""
@@ -133,27 +144,29 @@ def _in_folder(folder: Path) -> Path:
     )
 
 
-def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Reads names and shapes off a file's header.
+def read_shapes(held: Held) -> dict[str, tuple[int, ...]]:
+    """Reads names and shapes, off the header of a file.
 
     Args:
-        path: A ``.safetensors`` file.
+        held: The LoRA.
 
     Raises:
-        ModelError: It is damaged.
+        ModelError: The file is damaged.
     """
+    if not isinstance(held, Path):
+        return {name: tuple(tensor.shape) for name, tensor in held.items()}
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(held, framework="pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read: {error}. Copy or download it again.") from error
+        raise ModelError(f"{held} cannot be read: {error}. Copy or download it again.") from error
 
 
-def check_form(path: Path, shapes: Shapes, left_out: Collection[str] = ()) -> None:
+def check_form(source: str, shapes: Shapes, left_out: Collection[str] = ()) -> None:
     """Refuses a file that is no LoRA, or of a form that is not loaded.
 
     Args:
-        path: For the message.
+        source: What the LoRA is called in messages.
         shapes: Of its tensors, by name.
         left_out: Names that the loader reads over.
 
@@ -164,12 +177,12 @@ def check_form(path: Path, shapes: Shapes, left_out: Collection[str] = ()) -> No
         found = [name for name in shapes if mark in name and name not in left_out]
         if found:
             raise ModelError(
-                f"{path} is {what}: {shown(found)}. LoRAs are loaded that have two factors for a "
+                f"{source} is {what}: {shown(found)}. LoRAs are loaded that have two factors for a "
                 "layer (lora_A and lora_B, or lora_down and lora_up)."
             )
     if not any("lora" in name for name in shapes):
         raise ModelError(
-            f"{path} is no LoRA: no tensor is named after one. It holds {len(shapes)} tensors, "
+            f"{source} is no LoRA: no tensor is named after one. It holds {len(shapes)} tensors, "
             f"such as {shown(shapes)}. Models are loaded with from_pretrained or from_single_file."
         )
 
@@ -182,14 +195,16 @@ def is_peft(names: Iterable[str]) -> bool:
     )
 
 
-def not_zero(path: Path, names: Iterable[str]) -> list[str]:
-    """Gives those of a file's tensors that are not zero throughout.
+def not_zero(held: Held, names: Iterable[str]) -> list[str]:
+    """Gives those of a LoRA's tensors that are not zero throughout.
 
     Args:
-        path: A ``.safetensors`` file.
+        held: The LoRA.
         names: Of the tensors.
     """
-    with safe_open(path, framework="pt") as file:
+    if not isinstance(held, Path):
+        return [name for name in names if held[name].any()]
+    with safe_open(held, framework="pt") as file:
         return [name for name in names if file.get_tensor(name).any()]
 
 

@@ -17,11 +17,12 @@ from yggdrasil.core.errors import InputError
 from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.core.serialization.document import Document
 from yggdrasil.core.serialization.reading import read_document
-from yggdrasil.core.serialization.writing import dump_yaml, to_data
+from yggdrasil.core.serialization.writing import dump_yaml
 from yggdrasil.hub.checkpoint import CheckpointSource
 from yggdrasil.hub.integrity import read_json
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.sources import FolderSource
+from yggdrasil.pipelines.adapter_files import recorded_graph
 from yggdrasil.pipelines.checking import checked
 from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.saving import refuse_adapters
@@ -75,7 +76,7 @@ def write_workflow(
         GraphFileError: The graph holds what a file cannot name.
         InputError: An argument is one that no file holds.
     """
-    data = {"schema": 1, **to_data(graph, models=False)}
+    data = recorded_graph(graph)
     folder = files_of(path)
     scratch = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 
+from yggdrasil.core.adapters import AbstractAdapter
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.component import ComponentSource
 from yggdrasil.core.errors import GraphFileError, InputError, ModelError, nearest
@@ -24,7 +25,8 @@ from yggdrasil.hub.library import FolderLibrary, Library, OverlaidLibrary
 from yggdrasil.hub.lone import LoneLibrary
 from yggdrasil.hub.named_code import find_named_code
 from yggdrasil.hub.references import ModelReference
-from yggdrasil.hub.reopening import lone_folder, open_reference
+from yggdrasil.hub.reopening import files_of_others, lone_folder, open_reference
+from yggdrasil.hub.single_files import HubFiles
 from yggdrasil.hub.sources import FreshSource
 from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.workflows.schema import ComponentOrigin, Workflow
@@ -146,6 +148,9 @@ def open_workflow(
     if library is not None and workflow.without:
         library = OverlaidLibrary(library, dict.fromkeys(workflow.without))
     blocks = dict(blocks_of(graph))
+    for block in blocks.values():
+        if isinstance(block, AbstractAdapter):
+            block.find_files(models.files(block.named_files()))
     for name, origin in workflow.components.items():
         block, slot = _slot_of(blocks, name, source)
         found = _source_of(block, slot, origin, models, library, own, source)
@@ -197,6 +202,10 @@ class _Models:
         if self._allow or not isinstance(library, FolderLibrary):
             return library.describe()
         return str(library.root)
+
+    def files(self, names: Iterable[str]) -> HubFiles:
+        """Gives what finds the single files that are named."""
+        return files_of_others(names, base=self._base, allow_download=self._allow)
 
     def included(self, name: str, source: str) -> Library:
         if self._files is None:

@@ -12,9 +12,9 @@ import torch
 from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.errors import GraphFileError, InputError
 from yggdrasil.core.graph import ComputeGraph
-from yggdrasil.core.serialization.writing import to_data
 from yggdrasil.hub.library import Library
 from yggdrasil.hub.references import ModelReference
+from yggdrasil.pipelines.adapter_files import recorded_graph
 from yggdrasil.pipelines.components import blocks_of
 from yggdrasil.pipelines.workflows.describing import (
     common_placement,
@@ -80,7 +80,7 @@ class Declaration:
             return known
         data, reason = None, ""
         try:
-            data = {"schema": 1, **to_data(graph, models=False)}
+            data = recorded_graph(graph)
         except GraphFileError as error:
             reason = str(error)
         blocks = dict(blocks_of(graph))
