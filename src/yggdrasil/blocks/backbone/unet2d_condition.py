@@ -15,6 +15,8 @@ from yggdrasil.blocks.configuration import model_config
 from yggdrasil.blocks.text_widths import check_states
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
+from yggdrasil.core.kinds import Precision
+from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.residuals import summed
 from yggdrasil.core.roles import AbstractBackbone
@@ -55,6 +57,12 @@ class UNet2DConditionBackbone(AbstractBackbone):
             widths=tuple(config["block_out_channels"]),
             reads_mask=reads_mask(config),
         )
+
+    @op
+    def precision(self) -> Precision:
+        """Gives the dtype that the UNet computes in."""
+        dtype: torch.dtype = self.unet.dtype
+        return dtype
 
     def evaluate(
         self,

@@ -33,6 +33,7 @@ from yggdrasil.core.kinds import Latents, Noise, Timestep, TokenCount
 from yggdrasil.core.ports import op
 from yggdrasil.core.roles import AbstractSolver
 from yggdrasil.core.values import (
+    LatentShape,
     ModelInput,
     ModelOutput,
     SolverSpec,
@@ -260,6 +261,7 @@ class ScheduledSolver(AbstractSolver):
         timesteps: list[int] | None = None,
         sigmas: list[float] | None = None,
         end: float | None = None,
+        shape: LatentShape | None = None,
     ) -> SolverState:
         """Makes a first state in the middle of the schedule, where another model has ended.
 
@@ -270,6 +272,7 @@ class ScheduledSolver(AbstractSolver):
             timesteps: The schedule itself, in the place of their number.
             sigmas: The schedule itself as noise levels.
             end: Where in training's schedule to end.
+            shape: Gives the dtype that the run has; that of the latents unless given.
 
         Raises:
             InputError: A value cannot be right.
@@ -284,7 +287,9 @@ class ScheduledSolver(AbstractSolver):
         schedule.check(self._name(), self.schedules())
         scheduler = self._open(self._prepare().record)
         visited = schedule.set_on(scheduler, init_latents.device)
-        return self._first_state(init_latents, visited, scheduler)
+        # The codec may have a dtype of its own.
+        latents = init_latents if shape is None else init_latents.to(shape.dtype)
+        return self._first_state(latents, visited, scheduler)
 
     @op
     def corrupt(self, latents: Latents, noise: Noise, timestep: Timestep) -> ModelInput:
