@@ -154,3 +154,11 @@ def test_a_task_for_another_model_is_chosen_by_name_alone():
     assert choose_task({"b": tasks["b"]}, None, {"x": 1}) is None
     with pytest.raises(ConfigError, match="'only_by_name' is 'yes'; it must be true or false"):
         read_task("b", {"only_by_name": "yes"})
+
+
+def test_what_the_models_of_a_task_read_is_one_of_three():
+    assert read_task("fill", {"reads": "mask"}).reads == "mask"
+    with pytest.raises(
+        ConfigError, match="'reads' is 'masks'; it must be of nothing, picture, mask"
+    ):
+        read_task("fill", {"reads": "masks"})

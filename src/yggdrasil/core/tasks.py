@@ -40,7 +40,9 @@ _KEYS = (
     "outputs",
     "diffusers",
     "only_by_name",
+    "reads",
 )
+_READS = ("nothing", "picture", "mask")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -61,6 +63,8 @@ class Task:
         diffusers: The Diffusers pipeline whose arguments these are.
         only_by_name: Whether a call is for it only where that is said: its arguments are those of
             another task, and its model is another.
+        reads: What the models that it is for read beside the latents: ``nothing``, a ``picture``,
+            or a ``mask`` and the picture under it; None where it is for any.
     """
 
     name: str
@@ -73,6 +77,7 @@ class Task:
     outputs: tuple[str, ...] = ()
     diffusers: str | None = None
     only_by_name: bool = False
+    reads: str | None = None
 
     def bind(
         self,
@@ -210,6 +215,11 @@ def read_task(name: str, settings: Mapping[str, Any]) -> Task:
         raise ConfigError(
             f"Task {name!r}: 'only_by_name' is {only_by_name!r}; it must be true or false."
         )
+    reads = settings.get("reads")
+    if reads is not None and reads not in _READS:
+        raise ConfigError(
+            f"Task {name!r}: 'reads' is {reads!r}; it must be of {', '.join(_READS)}."
+        )
     task = Task(
         name=name,
         takes=(*_names(name, settings, "takes"), *_names(name, settings, "also_takes")),
@@ -221,6 +231,7 @@ def read_task(name: str, settings: Mapping[str, Any]) -> Task:
         outputs=_names(name, settings, "outputs"),
         diffusers=diffusers,
         only_by_name=only_by_name,
+        reads=reads,
     )
     _check_arguments(task)
     return task

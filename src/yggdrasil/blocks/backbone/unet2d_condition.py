@@ -10,7 +10,12 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from yggdrasil.blocks.backbone.channels import check_channels, reads_mask, unused_channels
+from yggdrasil.blocks.backbone.channels import (
+    check_channels,
+    reads_mask,
+    reads_picture,
+    unused_channels,
+)
 from yggdrasil.blocks.configuration import model_config
 from yggdrasil.blocks.text_widths import check_states
 from yggdrasil.core.component import Component
@@ -56,6 +61,7 @@ class UNet2DConditionBackbone(AbstractBackbone):
             text_width=_text_width(config["cross_attention_dim"]),
             widths=tuple(config["block_out_channels"]),
             reads_mask=reads_mask(config),
+            reads_picture=reads_picture(config),
         )
 
     @op
