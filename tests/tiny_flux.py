@@ -27,13 +27,20 @@ _LATENTS = 4
 _FURTHER = {"flux_fill": 4 * (_LATENTS + 64), "flux_control": 4 * _LATENTS}
 
 
-def tiny_flux(kind: str = "flux", cls: type | None = None, seed: int = 0, **flow: Any) -> Any:
+def tiny_flux(
+    kind: str = "flux",
+    cls: type | None = None,
+    seed: int = 0,
+    latents: int = _LATENTS,
+    **flow: Any,
+) -> Any:
     """Makes a Diffusers pipeline; a token is 16 pixels wide and high.
 
     Args:
         kind: One of ``KINDS``.
         cls: The pipeline's class; that of text to image unless given.
         seed: Of the weights.
+        latents: Channels of the latents; Diffusers knows the 16 of true models by their number.
         flow: Options of the scheduler.
     """
     logging.getLogger("diffusers").setLevel(logging.ERROR)
@@ -41,12 +48,12 @@ def tiny_flux(kind: str = "flux", cls: type | None = None, seed: int = 0, **flow
     clip, t5 = tiny_clip_tokenizer(), tiny_t5_tokenizer()
     dev = kind != "flux_schnell"
     models = {
-        "vae": _vae(),
+        "vae": _vae(latents),
         "text_encoder": tiny_clip_text(len(clip)),
         "text_encoder_2": tiny_t5(len(t5)),
         "transformer": FluxTransformer2DModel(
-            in_channels=4 * _LATENTS + _FURTHER.get(kind, 0),
-            out_channels=4 * _LATENTS,
+            in_channels=4 * latents + _FURTHER.get(kind, 0),
+            out_channels=4 * latents,
             num_layers=1,
             num_single_layers=2,
             attention_head_dim=16,
@@ -70,14 +77,14 @@ def tiny_flux(kind: str = "flux", cls: type | None = None, seed: int = 0, **flow
     return pipeline
 
 
-def _vae() -> AutoencoderKL:
+def _vae(latents: int) -> AutoencoderKL:
     """Makes a VAE of four levels whose latents are shifted, and not projected."""
     return AutoencoderKL(
         block_out_channels=(8, 8, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         layers_per_block=1,
-        latent_channels=_LATENTS,
+        latent_channels=latents,
         norm_num_groups=4,
         sample_size=64,
         scaling_factor=0.3611,

@@ -14,6 +14,7 @@ from yggdrasil.core.block import AbstractBaseBlock
 from yggdrasil.core.cache import Entry, ValueCache
 from yggdrasil.core.fingerprint import digest, fingerprint, generator_fingerprint
 from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.kinds import Generator
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.runtime import Runtime
@@ -406,3 +407,20 @@ def test_generators_are_known_by_their_state():
     torch.randn(1, generator=a)
     assert generator_fingerprint(a) != generator_fingerprint(b)
     assert generator_fingerprint([a]) == generator_fingerprint(a)
+
+
+def test_a_draw_that_its_block_says_it_will_not_make_is_kept_without_a_generator():
+    @register_block("toy_source/at_times")
+    class AtTimes(AbstractBaseBlock):
+        @op
+        def sample(self, scale: float = 0.0, generator: Generator | None = None) -> Number:
+            calls.append("at_times")
+            return torch.randn(1, generator=generator) if scale else torch.zeros(1)
+
+        def unused_inputs(self, op, known):
+            return frozenset(() if known["scale"] else {"generator"})
+
+    runtime = cached(ComputeGraph().add_node("n", AtTimes()).expose_output("x", "n"))
+    for scale, runs in ((0.0, 1), (0.0, 1), (1.0, 2), (1.0, 3), (0.0, 3)):
+        runtime.run({"scale": scale})
+        assert ran("at_times") == runs

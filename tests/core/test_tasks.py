@@ -154,3 +154,22 @@ def test_a_task_for_another_model_is_chosen_by_name_alone():
     assert choose_task({"b": tasks["b"]}, None, {"x": 1}) is None
     with pytest.raises(ConfigError, match="'only_by_name' is 'yes'; it must be true or false"):
         read_task("b", {"only_by_name": "yes"})
+
+
+def test_what_the_models_of_a_task_read_is_one_of_three():
+    assert read_task("fill", {"reads": "mask"}).reads == "mask"
+    with pytest.raises(
+        ConfigError, match="'reads' is 'masks'; it must be of nothing, picture, mask"
+    ):
+        read_task("fill", {"reads": "masks"})
+
+
+def test_an_argument_is_passed_over_beside_another():
+    task = read_task("inpaint", {"takes": ["start", "latents"], "ignores": {"start": ["latents"]}})
+    assert task.bind({"start": 0.3, "latents": 1}) == {"start": 0.3}
+    assert task.bind({"start": None, "latents": 1}) == {"latents": 1}
+    assert task.ignored({"start": 0.3, "latents": 1}) == {"latents"}
+    with pytest.raises(ConfigError, match="'ignores' names 'begin', which is not in 'takes'"):
+        read_task("inpaint", {"takes": ["latents"], "ignores": {"begin": ["latents"]}})
+    with pytest.raises(ConfigError, match="'start' is 3; it must be a list of names"):
+        read_task("inpaint", {"takes": ["start"], "ignores": {"start": 3}})

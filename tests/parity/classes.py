@@ -112,6 +112,7 @@ _KWARGS = "goes to the attention processors as it is; which read it belongs to a
 _RAISES = "raises in Diffusers with transformers 5; here it works, which has tests of its own"
 _IP = "no native block yet: IP-Adapter"
 _FAILS = "Diffusers fails wherever it is given"
+_UNREAD = "Diffusers only leaves out a draw for it: tests of their own"
 LEFT_OUT: dict[str, str] = {
     "return_dict": "says how results are returned",
     "callback_on_step_end": "in every cell, to take the latents; what it does: tests of its own",
@@ -133,17 +134,15 @@ LEFT_OUT: dict[str, str] = {
     "LatentConsistencyModelPipeline.clip_skip": _RAISES,
     "LatentConsistencyModelImg2ImgPipeline.clip_skip": _RAISES,
     "StableDiffusionXLImg2ImgPipeline.latents": "Diffusers does not read it, YggDrasil refuses it",
-    "FluxInpaintPipeline.masked_image_latents": "nothing in Diffusers depends on it, YggDrasil "
-    "refuses it",
-    "FluxFillPipeline.masked_image_latents": "no native input yet",
+    "FluxInpaintPipeline.masked_image_latents": _UNREAD,
+    "FluxFillPipeline.masked_image_latents": "YggDrasil refuses it and says what to do",
     "Flux2Pipeline.caption_upsample_temperature": "no native block yet: YggDrasil refuses it and "
     "says what to do; Diffusers wants a processor here that needs torchvision",
     "FluxKontextInpaintPipeline.max_area": "Diffusers takes the size of the picture all the same, "
     "YggDrasil refuses it",
     "FluxControlInpaintPipeline.latents": _FAILS,
     "FluxControlInpaintPipeline.masked_image_latents": _FAILS,
-    "FluxControlNetInpaintPipeline.masked_image_latents": "nothing in Diffusers depends on it, "
-    "YggDrasil refuses it",
+    "FluxControlNetInpaintPipeline.masked_image_latents": _UNREAD,
     "StableDiffusionControlNetPipeline.clip_skip": _RAISES,
     "StableDiffusionControlNetImg2ImgPipeline.clip_skip": _RAISES,
     "StableDiffusionControlNetInpaintPipeline.clip_skip": _RAISES,

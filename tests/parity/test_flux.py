@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import FluxFillPipeline
+from diffusers import FluxControlNetInpaintPipeline, FluxFillPipeline, FluxInpaintPipeline
 
 from tests.pipelines.conftest import generator, quiet
-from tests.pipelines.pictures import picture
+from tests.pipelines.pictures import mask, picture
+from tests.tiny_controlnets import tiny_flux_controlnet, with_controlnet
 from tests.tiny_flux import tiny_flux
 from yggdrasil import InferencePipeline
 from yggdrasil.core.errors import InputError, UnknownInputError
@@ -159,8 +160,48 @@ def test_what_does_not_go_together_is_refused(theirs):
 def test_a_model_that_fills_needs_a_mask(theirs):
     fill = theirs("flux_fill", FILL)
     ours = quiet(InferencePipeline.from_diffusers(fill, task="txt2img"))
-    with pytest.raises(InputError, match="wants `image` and `mask_image`"):
+    with pytest.raises(InputError, match=r"72 channels, a mask .*Take task='fill', or"):
         ours(**drawn({}))
+
+
+COVERED = {
+    "latents": normal(9, 1, 16, 8, 8),
+    "a picture": normal(9, 1, 3, 64, 64),
+    "latents for each": normal(9, 2, 16, 8, 8),
+}
+
+
+@pytest.mark.parametrize("name", COVERED)
+@pytest.mark.parametrize("controlled", [False, True], ids=["plain", "controlled"])
+def test_a_masked_picture_that_is_given_is_drawn_where_diffusers_draws_it(name, controlled):
+    pipe = tiny_flux(cls=None if controlled else FluxInpaintPipeline, latents=16)
+    call = {"image": picture(), "mask_image": mask(), "strength": 0.7}
+    if controlled:
+        net = tiny_flux_controlnet(pipe.transformer)
+        pipe = with_controlnet(pipe, FluxControlNetInpaintPipeline, net)
+        call["control_image"] = picture(seed=3)
+    given = {**call, "masked_image_latents": COVERED[name]}
+    given |= {"prompt": ["a cat", "a dog"]} if len(COVERED[name]) == 2 else {}
+    ours = quiet(InferencePipeline.from_diffusers(pipe))
+    theirs_drawn, ours_drawn = drawn(given), drawn(given)
+    expected = pipe(**theirs_drawn, output_type="pt").images
+    assert torch.equal(ours(**ours_drawn, output_type="pt").images, expected)
+    left = theirs_drawn["generator"].get_state()
+    assert torch.equal(ours_drawn["generator"].get_state(), left)
+    covered = drawn({**given, "masked_image_latents": None})
+    pipe(**covered, output_type="latent")
+    assert torch.equal(covered["generator"].get_state(), left) is (name == "a picture")
+
+
+def test_masked_latents_are_not_for_a_model_that_fills(theirs):
+    ours = quiet(InferencePipeline.from_diffusers(theirs("flux_fill", FILL)))
+    call = {
+        "image": picture(),
+        "mask_image": mask(),
+        "masked_image_latents": normal(9, 1, 16, 8, 8),
+    }
+    with pytest.raises(UnknownInputError, match=r"takes no 'masked_image_latents': .* its mask"):
+        ours(**drawn(call))
 
 
 @torch.no_grad()

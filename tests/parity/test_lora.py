@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import FluxFillPipeline
+from diffusers import (
+    FluxFillPipeline,
+    StableDiffusion3InpaintPipeline,
+)
+from diffusers import StableDiffusionInstructPix2PixPipeline as PIX2PIX  # noqa: N814 - a class
 
 from tests.pipelines.conftest import generator, quiet
 from tests.pipelines.pictures import mask, picture
@@ -132,6 +136,38 @@ def test_the_scale_of_a_call(pair):
     pair.theirs.load_lora_weights(pair.first, adapter_name="style")
     pair.theirs.set_adapters("style", 0.8)
     assert torch.equal(scaled, pair.their_images(**call))
+
+
+MASKED = {"image": picture(), "mask_image": mask(), "strength": 0.9}
+TASKS = {
+    "sd3 inpaint": (lambda: tiny_sd3(cls=StableDiffusion3InpaintPipeline), SD3, MASKED),
+    "pix2pix": (lambda: tiny_pipeline("sd15_edit", PIX2PIX), SD, {"image": picture()}),
+    "pix2pix xl": (lambda: tiny_sdxl("sdxl_edit"), SDXL, {"image": picture()}),
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_scale_of_a_call_reaches_the_text_encoders_that_it_reaches_in_diffusers(name, tmp_path):
+    make, parts, call = TASKS[name]
+    theirs = make()
+    sizes = {} if name == "pix2pix" else {"height": 64, "width": 64}
+    argument = f"{'joint' if 'sd3' in name else 'cross'}_attention_kwargs"
+    call = {"num_inference_steps": 2, "output_type": "pt", **sizes, **call}
+    lora = tiny_lora(tmp_path / "style", theirs, parts)
+    ours = quiet(InferencePipeline.from_diffusers(theirs))
+    add(ours, weights=str(lora), scale=0.8)
+    found = {
+        scale: ours(
+            "a cat", seed=0, **call, **({argument: {"scale": scale}} if scale else {})
+        ).images
+        for scale in (None, 0.3)
+    }
+    theirs.load_lora_weights(lora, adapter_name="style")
+    theirs.set_adapters("style", 0.8)
+    for scale, images in found.items():
+        scaled = {argument: {"scale": scale}} if scale else {}
+        assert torch.equal(images, theirs("a cat", generator=generator(), **call, **scaled).images)
+    assert not torch.equal(*found.values())
 
 
 @pytest.mark.parametrize("pair", ["sd15", "sdxl", "flux"], indirect=True)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline
+from diffusers import (
+    StableDiffusionXLControlNetInpaintPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLInpaintPipeline,
+)
 
 from tests.pipelines.conftest import generator, quiet
 from tests.pipelines.pictures import mask, picture
+from tests.tiny_controlnets import tiny_controlnet, with_controlnet
 from tests.tiny_flux import tiny_flux
 from tests.tiny_flux2 import tiny_flux2
 from tests.tiny_models import tiny_pipeline
@@ -20,6 +25,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.upcast_vae. is deprecated:FutureWarning"),
 ]
 
+CONTROL_INPAINT = StableDiffusionXLControlNetInpaintPipeline
 IMG2IMG, INPAINT = StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline
 PICTURE = {"image": picture(), "strength": 0.7}
 MASKED = {"image": picture(), "mask_image": mask(), "strength": 0.8}
@@ -92,6 +98,62 @@ def test_a_vae_that_needs_no_float32_stays_in_half_precision():
     pipe = tiny_sdxl().to(torch.float16)
     pipe.vae.register_to_config(force_upcast=False)
     expect_equal(pipe, {})
+
+
+def on_the_way(call):
+    """Gives a call that takes latents up in the middle of the schedule, whatever the strength."""
+    kept = {name: value for name, value in call.items() if name != "strength"}
+    return {**kept, "denoising_start": 0.3}
+
+
+LATENTS = torch.randn(1, 4, 8, 8, generator=generator(5))
+CONTROLLED = {**MASKED, "control_image": picture(seed=3), "height": 64, "width": 64}
+MIXED = {
+    "img2img": ("sdxl", IMG2IMG, PICTURE),
+    "img2img on the way": ("sdxl", IMG2IMG, on_the_way(PICTURE)),
+    "inpaint": ("sdxl", INPAINT, MASKED),
+    "inpaint on the way": ("sdxl", INPAINT, on_the_way(MASKED)),
+    "nine channels on the way": ("sdxl_inpaint", None, on_the_way(MASKED)),
+    "controlled": ("sdxl", CONTROL_INPAINT, CONTROLLED),
+    "controlled on the way": ("sdxl", CONTROL_INPAINT, on_the_way(CONTROLLED)),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", MIXED)
+def test_a_vae_in_float32_beside_a_model_in_half_precision(name, dtype):
+    kind, cls, call = MIXED[name]
+    pipe = tiny_sdxl(kind, None if cls is CONTROL_INPAINT else cls)
+    if cls is CONTROL_INPAINT:
+        pipe = with_controlnet(pipe, cls, tiny_controlnet(pipe.unet), add_watermarker=False)
+    pipe.to(dtype)
+    ours = quiet(InferencePipeline.from_diffusers(pipe))
+    outputs = {"latent": "latents", "pt": "images"}
+    if dtype == torch.bfloat16:
+        # There Diffusers, which has cast the VAE for good, decodes in half precision. Here it stays
+        # what the caller made it.
+        del outputs["pt"]
+    for output, found in outputs.items():
+        # Diffusers leaves the VAE in half precision, from which its weights are the same.
+        pipe.vae.float()
+        expected = pipe(**call_of({**call, "num_inference_steps": 4}), output_type=output).images
+        pipe.vae.float()
+        made = getattr(
+            ours(**call_of({**call, "num_inference_steps": 4}), output_type=output), found
+        )
+        # ControlNet's pipeline hands out latents as widened for the VAE, which loses nothing.
+        assert made.dtype == (dtype if output == "latent" else torch.float32)
+        assert torch.equal(made.to(expected.dtype), expected)
+        assert pipe.vae.dtype == torch.float32
+
+
+def test_latents_that_are_taken_up_on_their_way_are_rounded_to_the_model():
+    pipe = tiny_sdxl(cls=IMG2IMG).to(torch.float16)
+    pipe.vae.float()
+    ours = quiet(InferencePipeline.from_diffusers(pipe))
+    call = {"image": LATENTS, "denoising_start": 0.3, "num_inference_steps": 4}
+    expected = pipe(**call_of(call), output_type="latent").images
+    assert torch.equal(ours(**call_of(call)).latents, expected)
 
 
 def test_a_vae_is_as_it_was_afterwards():

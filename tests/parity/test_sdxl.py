@@ -7,6 +7,7 @@ import pytest
 import torch
 from diffusers import (
     LCMScheduler,
+    StableDiffusionXLControlNetInpaintPipeline,
     StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLInpaintPipeline,
 )
@@ -14,12 +15,14 @@ from diffusers.callbacks import SDXLCFGCutoffCallback
 
 from tests.pipelines.conftest import generator, quiet
 from tests.pipelines.pictures import mask, picture
+from tests.tiny_controlnets import tiny_controlnet, with_controlnet
 from tests.tiny_sdxl import tiny_sdxl
 from yggdrasil import InferencePipeline
 from yggdrasil.core.errors import MissingInputError, UnknownInputError
 
 pytestmark = pytest.mark.parity
 
+CONTROLLED = StableDiffusionXLControlNetInpaintPipeline
 IMG2IMG, INPAINT = StableDiffusionXLImg2ImgPipeline, StableDiffusionXLInpaintPipeline
 STEPS = {"num_inference_steps": 3}
 SIZES = {
@@ -135,6 +138,39 @@ def test_a_mask_around_a_part(theirs, output_type):
     ours = quiet(InferencePipeline.from_diffusers(pipe))
     expected = pipe(**drawn(call), output_type=output_type).images[0]
     assert np.array_equal(ours(**drawn(call), output_type=output_type).images[0], expected)
+
+
+def _with_latents(theirs, kind, cls, call):
+    """Gives the largest difference of latents, and whether the generators end alike."""
+    pipe = theirs(kind, cls)
+    ours = quiet(InferencePipeline.from_diffusers(pipe))
+    call = {**call, "latents": torch.randn(1, 4, 8, 8, generator=generator(5))}
+    first, second = drawn(call), drawn(call)
+    expected = pipe(**first, output_type="latent").images
+    found = ours(**second, output_type="latent").images
+    alike = torch.equal(first["generator"].get_state(), second["generator"].get_state())
+    return float((found - expected).abs().max()), alike
+
+
+@pytest.mark.parametrize("strength", [0.8, 1.0])
+@pytest.mark.parametrize("kind", ["sdxl", "sdxl_inpaint"])
+def test_given_latents_are_the_noise_of_inpainting_and_no_other_is_drawn(theirs, kind, strength):
+    call = {**MASKED, "strength": strength}
+    assert _with_latents(theirs, kind, INPAINT, call) == (0.0, True)
+
+
+@pytest.mark.parametrize("controlled", [False, True])
+def test_latents_are_passed_over_where_inpainting_begins_on_its_way(theirs, controlled):
+    call = {"image": MASKED["image"], "mask_image": MASKED["mask_image"], "denoising_start": 0.3}
+    cls = INPAINT
+    if controlled:
+        base = theirs("sdxl", None)
+        net = tiny_controlnet(base.unet)
+        pipe = with_controlnet(base, CONTROLLED, net, add_watermarker=False)
+        call |= {"control_image": picture(seed=3), "num_inference_steps": 6}
+        theirs, cls = (lambda *_: pipe), CONTROLLED
+    with pytest.warns(UserWarning, match="latents: given, but with these inputs nothing reads it"):
+        assert _with_latents(theirs, "sdxl", cls, call) == (0.0, True)
 
 
 def test_a_difference_would_be_seen(theirs):

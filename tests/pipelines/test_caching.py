@@ -9,6 +9,7 @@ import torch
 
 from tests.pipelines.conftest import generator, quiet
 from tests.pipelines.pictures import picture
+from tests.tiny_flux import tiny_flux
 from tests.tiny_models import tiny_pipeline
 from tests.tiny_sd3 import tiny_sd3
 from tests.tiny_sdxl import tiny_sdxl
@@ -156,3 +157,45 @@ def test_the_second_call_of_a_model_from_a_folder_encodes_nothing_again(make, tm
     pipe("a cat", num_inference_steps=1, seed=1)
     # transformers put its hooks into the encoders meanwhile, which only note what passes.
     assert pipe.cache_info().hits > 0
+
+
+FLOWS = {"flux": tiny_flux, "sd3": tiny_sd3}
+
+
+def _runs(pipe, model, *calls):
+    """Gives how often a model runs in each call."""
+    runs = []
+    hook = model.register_forward_pre_hook(lambda *_: runs.append(1))
+    counts = []
+    try:
+        for call in calls:
+            before = len(runs)
+            pipe("a cat", **CALL, **call)
+            counts.append(len(runs) - before)
+    finally:
+        hook.remove()
+    return counts
+
+
+@pytest.mark.parametrize("make", FLOWS.values(), ids=FLOWS)
+@pytest.mark.parametrize("began", [{}, {"image": picture(), "strength": 0.9}])
+def test_a_loop_that_draws_nothing_is_not_run_again_though_no_generator_reaches_it(make, began):
+    theirs = make()
+    pipe = quiet(InferencePipeline.from_diffusers(theirs, task="img2img" if began else "txt2img"))
+    call = {"seed": 0, **began}
+    first, second, other = _runs(pipe, theirs.transformer, call, call, {**call, "seed": 1})
+    assert first == other > 0
+    assert second == 0
+
+
+def test_a_loop_that_draws_from_the_global_generator_is_run_again():
+    theirs = tiny_flux(stochastic_sampling=True)
+    pipe = quiet(InferencePipeline.from_diffusers(theirs))
+    assert _runs(pipe, theirs.transformer, {"seed": 0}, {"seed": 0}) == [2, 2]
+
+
+def test_a_solver_that_draws_what_it_is_given_is_kept_with_the_generators_state():
+    theirs = tiny_sd3()
+    theirs.scheduler = type(theirs.scheduler)(shift=3.0, stochastic_sampling=True)
+    pipe = quiet(InferencePipeline.from_diffusers(theirs))
+    assert _runs(pipe, theirs.transformer, {"seed": 0}, {"seed": 0})[1] == 0

@@ -16,6 +16,7 @@ from tests.tiny_sd3 import tiny_sd3
 from tests.tiny_sdxl import tiny_sdxl
 from yggdrasil import InferencePipeline
 from yggdrasil.core.errors import InputError, MissingInputError, ModelError, UnknownInputError
+from yggdrasil.core.graph import ComputeGraph
 from yggdrasil.hub.config_library import ConfigLibrary
 from yggdrasil.pipelines.skeletons import skeleton_of
 
@@ -131,6 +132,53 @@ def test_a_picture_that_a_task_needs_is_asked_for():
     skeleton("flux_fill").task = "fill"
     with pytest.raises(MissingInputError, match="Task 'fill' needs 'image' and 'mask_image'"):
         skeleton("flux_fill").plan("a cat")
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "message"),
+    [
+        (
+            "flux_dev",
+            "fill",
+            (
+                r"models that read a mask and the picture under it beside the latents; transformer "
+                r"reads 16 channels, the latents alone\. Take task='inpaint' or "
+                r"task='kontext_inpaint', or a model of Diffusers' FluxFillPipeline\."
+            ),
+        ),
+        (
+            "flux_dev",
+            "control",
+            r"16 channels, the latents alone\..* Diffusers' FluxControlPipeline",
+        ),
+        (
+            "flux_dev",
+            "control_inpaint",
+            r"16 channels, the latents alone\. Take task='txt2img' or ",
+        ),
+        ("flux_fill", "inpaint", r"96 channels, a mask and the picture .* Take task='fill', or"),
+        ("flux_fill", "txt2img", r"96 channels, a mask and the picture .* Take task='fill', or"),
+        ("flux_control", "img2img", r"32 channels, another picture .* task='control_img2img' or "),
+        (
+            "flux_control",
+            "fill",
+            r"32 channels, another picture .* Take task='control_inpaint', or",
+        ),
+    ],
+)
+def test_a_task_is_refused_for_a_model_that_reads_something_else(name, task, message):
+    pipe = skeleton(name)
+    pipe.task = task
+    settings = pipe.graph.tasks[task]
+    with pytest.raises(InputError, match=message):
+        pipe.plan("a cat", **dict.fromkeys(settings.get("requires", ()), PICTURE))
+
+
+def test_a_stage_is_refused_a_task_for_other_models():
+    graph = ComputeGraph("two").add_stage("polish", skeleton("flux_dev").graph, task="fill")
+    with pytest.raises(InputError, match="16 channels, the latents alone") as error:
+        InferencePipeline(graph).plan("a cat", image=PICTURE, mask_image=PICTURE)
+    assert error.value.__notes__ == ["That is in stage 'polish'."]
 
 
 @pytest.mark.parametrize(

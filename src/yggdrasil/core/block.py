@@ -242,7 +242,8 @@ class AbstractBaseBlock(nn.Module, ABC):
         """Says which optional inputs an op will not read, given the values known when planning.
 
         What nothing else needs is then not computed at all: at guidance scale 1 the negative
-        prompt is not encoded.
+        prompt is not encoded. Who says so of its generator draws nothing, so that what it gives is
+        kept even where no generator is wired.
 
         Args:
             op: The op that will be run.

@@ -63,8 +63,7 @@ class KeyTable:
         keys = self._keys
         read = [keys[slot] for slot in call.reads()]
         key = None
-        # From the global generator nobody can say what will come.
-        if known and (call.generators or not call.spec.draws):
+        if known and not call.unforeseen:
             key = _hashed(self._block_key(call), call.signature, read)
         if len(call.keeps) == 1:
             keys[call.keeps[0]] = key
@@ -84,7 +83,7 @@ class KeyTable:
         """
         inside = loop.writes()
         parts: list[bytes] = []
-        unknown = exits or any(c.spec.draws and not c.generators for c in loop.body)
+        unknown = exits or any(call.unforeseen for call in loop.body)
         for call in (*loop.body, loop.until):
             parts += [self._block_key(call), call.signature]
             for slot in call.reads():

@@ -112,5 +112,8 @@ ModelArguments = Annotated[Mapping[str, Any], Kind("model_arguments")]
 Generator = Annotated[torch.Generator | Sequence[torch.Generator], Kind("generator")]
 """The source of random numbers: one for the batch, or one for each sample."""
 
+Precision = Annotated[torch.dtype, Kind("precision")]
+"""The dtype that a model computes in."""
+
 Loss = Annotated[Tensor, Kind("loss", "")]
 """A scalar to be made small."""

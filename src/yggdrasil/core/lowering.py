@@ -279,6 +279,7 @@ class _Slots:
             arguments=tuple(arguments),
             results=results,
             patches=() if spec.fact else patches_of(self._wiring, vertex.node),
+            still=vertex in self._selection.still,
         )
 
     def _loop(self, body: Unit, head: Vertex) -> Loop:

@@ -39,9 +39,11 @@ class Call:
         results: For each output: its name and the slot.
         frees: Slots that nothing needs after this call.
         patches: The adapters that change the block, in order.
+        still: Whether the block said that it draws nothing, whatever generator there is.
         keeps: The slots of the results, whose values a cache keeps for the call.
         generators: The slots of its generators.
         draws: Whether it is given a generator.
+        unforeseen: Whether it may draw random numbers from elsewhere; nobody can say which.
         patched: The block with its patches, if it has any.
         signature: A hash of the op's name, and of its arguments' names and how many slots each has.
     """
@@ -53,9 +55,11 @@ class Call:
     results: tuple[tuple[str, Slot], ...]
     frees: tuple[Slot, ...] = ()
     patches: tuple[Patch, ...] = ()
+    still: bool = False
     keeps: tuple[Slot, ...] = _worked_out()
     generators: tuple[Slot, ...] = _worked_out()
     draws: bool = _worked_out()
+    unforeseen: bool = _worked_out()
     patched: tuple[PatchedBlock, ...] = _worked_out()
     signature: bytes = _worked_out()
     _reads: tuple[Slot, ...] = _worked_out()
@@ -83,6 +87,7 @@ class Call:
             keeps=keeps,
             generators=tuple(generators),
             draws=draws,
+            unforeseen=self.spec.draws and not generators and not self.still,
             patched=((self.block, self.patches),) if self.patches else (),
             signature=_signature(self.spec.name, tuple(counts)),
             _reads=tuple(reads),

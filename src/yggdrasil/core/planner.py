@@ -209,6 +209,8 @@ class _Selector:
         guard = Guard(vertex=vertex, block=block, names=names, facts=facts, unused=frozenset())
         guard.check(self._given)
         unused = block.unused_inputs(vertex.op, guard.known(self._given))
+        if "generator" in unused:
+            self._selection.still.add(vertex)
         self._selection.guards.append(
             Guard(vertex=vertex, block=block, names=names, facts=facts, unused=unused)
         )

@@ -67,6 +67,9 @@ ROLE_RULES: tuple[Rule, ...] = (
     ),
     Rule("processor/vae_image.preprocess.crop", ("processor/inpaint_mask.region",)),
     Rule("codec.encode.image", ("processor/vae_image.preprocess", "$pixels")),
+    # Not when training: what a codec gives is kept, and the backbone changes.
+    Rule("codec.encode.precision", ("backbone.precision",), mode="denoise"),
+    Rule("codec.encode.precision", (), mode="corrupt"),
     Rule("codec.sample.posterior", ("self.encode",)),
     Rule("codec.sample.batch", ("layout.batch",)),
     # Pictures that the model reads beside the one that it makes.
@@ -109,6 +112,8 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("processor/inpaint_mask.resize.mask", ("self.preprocess",)),
     Rule("processor/inpaint_mask.resize.shape", ("layout.shape",)),
     Rule("masked_codec.encode.image", ("processor/inpaint_mask.cover",)),
+    Rule("masked_codec.encode.precision", ("backbone.precision",), mode="denoise"),
+    Rule("masked_codec.encode.precision", (), mode="corrupt"),
     Rule("masked_codec.sample.posterior", ("self.encode",)),
     Rule("masked_codec.encode.one_by_one", ("$masked_one_by_one", "$one_by_one")),
     Rule("masked_codec.sample.batch", ("layout.batch",)),
@@ -181,6 +186,7 @@ ROLE_RULES: tuple[Rule, ...] = (
     ),
     Rule("solver.start.init_latents", ("$init_latents", "layout.pack", "codec.sample")),
     Rule("solver.resume.init_latents", ("$init_latents", "layout.pack", "codec.sample")),
+    Rule("solver.resume.shape", ("layout.shape",)),
     Rule("solver.resume.begin", ("$denoising_start",)),
     Rule("solver.resume.end", ("$denoising_end",)),
     Rule("solver.start.given", ("layout.pack_start",)),

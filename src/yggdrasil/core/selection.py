@@ -21,6 +21,7 @@ class Selection:
         until: For the vertex of such an input, the op that ends the loop.
         facts: Values of outputs that are known from configuration.
         guards: What blocks were asked.
+        still: Vertices whose blocks said that they draw nothing, whatever generator there is.
         unread: Given inputs that nothing reads.
     """
 
@@ -29,4 +30,5 @@ class Selection:
     until: dict[Vertex, Vertex] = field(default_factory=dict)
     facts: dict[FromPort, Any] = field(default_factory=dict)
     guards: list[Guard] = field(default_factory=list)
+    still: set[Vertex] = field(default_factory=set)
     unread: frozenset[str] = frozenset()

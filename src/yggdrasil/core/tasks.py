@@ -37,10 +37,13 @@ _KEYS = (
     "fixed",
     "requires",
     "declines",
+    "ignores",
     "outputs",
     "diffusers",
     "only_by_name",
+    "reads",
 )
+_READS = ("nothing", "picture", "mask")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -57,10 +60,13 @@ class Task:
         fixed: Values of graph inputs that the task decides.
         requires: Arguments that a call must give.
         declines: Arguments that its callers know and it does not take, with what to do instead.
+        ignores: By argument: those that are passed over where it is given.
         outputs: The graph outputs that the task is about; none means all that the graph exposes.
         diffusers: The Diffusers pipeline whose arguments these are.
         only_by_name: Whether a call is for it only where that is said: its arguments are those of
             another task, and its model is another.
+        reads: What the models that it is for read beside the latents: ``nothing``, a ``picture``,
+            or a ``mask`` and the picture under it; None where it is for any.
     """
 
     name: str
@@ -70,9 +76,11 @@ class Task:
     fixed: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     requires: tuple[str, ...] = ()
     declines: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    ignores: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _EMPTY)
     outputs: tuple[str, ...] = ()
     diffusers: str | None = None
     only_by_name: bool = False
+    reads: str | None = None
 
     def bind(
         self,
@@ -105,9 +113,12 @@ class Task:
         self._check(given, others, free, elsewhere)
         inputs: dict[str, Any] = {}
         origin: dict[str, str] = {}
+        ignored = self.ignored(given)
         for name, value in given.items():
             if "." in name:
                 inputs[name] = value
+                continue
+            if name in ignored:
                 continue
             target = self.arguments.get(name, name)
             if target in origin:
@@ -138,6 +149,15 @@ class Task:
             for name in self.requires
             if name not in given and self.arguments.get(name, name) not in ports
         ]
+
+    def ignored(self, call: Mapping[str, Any]) -> set[str]:
+        """Gives the arguments of a call that are passed over beside the others.
+
+        Args:
+            call: The arguments; None counts as not given.
+        """
+        given = {name for name, value in call.items() if value is not None}
+        return {each for name in given & self.ignores.keys() for each in self.ignores[name]} & given
 
     def targets(self) -> set[str]:
         """Gives the graph inputs that the task's arguments and fixed values stand for."""
@@ -210,6 +230,11 @@ def read_task(name: str, settings: Mapping[str, Any]) -> Task:
         raise ConfigError(
             f"Task {name!r}: 'only_by_name' is {only_by_name!r}; it must be true or false."
         )
+    reads = settings.get("reads")
+    if reads is not None and reads not in _READS:
+        raise ConfigError(
+            f"Task {name!r}: 'reads' is {reads!r}; it must be of {', '.join(_READS)}."
+        )
     task = Task(
         name=name,
         takes=(*_names(name, settings, "takes"), *_names(name, settings, "also_takes")),
@@ -218,9 +243,15 @@ def read_task(name: str, settings: Mapping[str, Any]) -> Task:
         fixed=_mapping(name, settings, "fixed"),
         requires=_names(name, settings, "requires"),
         declines=_mapping(name, settings, "declines"),
+        ignores={
+            argument: _names(name, ignores, argument)
+            for ignores in [_mapping(name, settings, "ignores")]
+            for argument in ignores
+        },
         outputs=_names(name, settings, "outputs"),
         diffusers=diffusers,
         only_by_name=only_by_name,
+        reads=reads,
     )
     _check_arguments(task)
     return task
@@ -235,6 +266,12 @@ def _check_arguments(task: Task) -> None:
                     f"Task {task.name!r}: {key!r} names {argument!r}, which is not in 'takes'."
                     f"{nearest(argument, task.takes)}"
                 )
+    for argument in {*task.ignores, *(each for names in task.ignores.values() for each in names)}:
+        if argument not in task.takes:
+            raise ConfigError(
+                f"Task {task.name!r}: 'ignores' names {argument!r}, which is not in 'takes'."
+                f"{nearest(argument, task.takes)}"
+            )
     for argument in task.declines:
         if argument in task.takes:
             raise ConfigError(

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -295,6 +295,7 @@ class BackboneSpecValue:
         layers: How many layers it has that can be skipped; None where it skips none.
         widths: Channels of its blocks, from the first to the deepest, or of all its tokens.
         reads_mask: Whether a mask is among the further channels that it reads.
+        reads_picture: Whether those are another picture's latents and no mask.
     """
 
     in_channels: int
@@ -306,6 +307,12 @@ class BackboneSpecValue:
     layers: int | None = None
     widths: tuple[int, ...] = ()
     reads_mask: bool = False
+    reads_picture: bool = False
+
+    @property
+    def reads(self) -> Literal["nothing", "picture", "mask"]:
+        """What it reads beside the latents."""
+        return "mask" if self.reads_mask else "picture" if self.reads_picture else "nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

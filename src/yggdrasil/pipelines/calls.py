@@ -13,6 +13,7 @@ from yggdrasil.core.errors import InputError, UnknownInputError, YggdrasilError,
 from yggdrasil.core.tasks import Task, choose_task, read_tasks
 from yggdrasil.core.wiring import FromInput, FromPort, Wiring
 from yggdrasil.pipelines.elsewhere import told_elsewhere
+from yggdrasil.pipelines.fitting import check_models
 from yggdrasil.pipelines.seeds import make_generators
 from yggdrasil.pipelines.sharing import call_names, share_out
 
@@ -41,12 +42,13 @@ def bind_call(
     Raises:
         UnknownInputError: No task takes an argument.
         MissingInputError: A required argument is missing.
-        InputError: Two tasks fit equally well.
+        InputError: Two tasks fit equally well, or the task is not for the graph's models.
     """
     free = call_names(wiring)
     chosen = choose_task(graph.tasks, task, call, free)
     if chosen is not None:
         bound = _bind(graph, chosen, call, set(wiring.names), free)
+        check_models(wiring, chosen, read_tasks(graph.tasks).values())
         return chosen, share_out(wiring, bound)
     stages = {
         name: _Stage(name, node.block.inner_graph, node.task)
@@ -108,6 +110,7 @@ def _bind_stages(
             }
             try:
                 given = _bind(stage.graph, task, {**arguments, **own[name]}, names - linked, free)
+                check_models(wiring, task, read_tasks(stage.graph.tasks).values(), name)
             except YggdrasilError as error:
                 error.add_note(f"That is in stage {name!r}.")
                 raise

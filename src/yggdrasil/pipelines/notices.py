@@ -47,10 +47,11 @@ def warn_of_unread(call: Mapping[str, Any], task: Task | None, plan: Plan) -> No
         plan: What will run.
     """
     targets = {} if task is None else task.arguments
+    ignored = set() if task is None else task.ignored(call)
     unread = [
         name
         for name, value in call.items()
-        if not _asks_nothing(value) and targets.get(name, name) in plan.unread
+        if not _asks_nothing(value) and (targets.get(name, name) in plan.unread or name in ignored)
     ]
     if unread:
         warnings.warn(

@@ -84,10 +84,10 @@ def skeleton_of(library: ConfigLibrary) -> InferencePipeline:
 def check_set(name: str) -> Checked:
     """Builds a registered set of configurations and plans each task of its template.
 
-    Tasks that are chosen by name alone are for models of their own, so another model may refuse
-    them; its own task and all the others have to be planned, and to read the pictures that they
-    require. A part is planned in the model that it is for, where one is named; of others, and where
-    there is no template yet, the models alone are built.
+    Tasks that are chosen by name alone, or say what their models read, are for some models, so
+    another may refuse them; its own task and all the others have to be planned, and to read the
+    pictures that they require. A part is planned in the model that it is for, where one is named;
+    of others, and where there is no template yet, the models alone are built.
 
     Args:
         name: Of the set.
@@ -112,8 +112,9 @@ def check_set(name: str) -> Checked:
                 try:
                     planned[each] = _planned(pipeline, each, settings)
                 except (InputError, MissingInputError, ModelError) as error:
-                    # A task that is asked for by name is for other models of the family.
-                    if each == task or not settings.get("only_by_name"):
+                    # A task that is asked for by name, or says what its models read, is for other
+                    # models of the family.
+                    if each == task or not {"only_by_name", "reads"} & settings.keys():
                         raise
                     refused[each] = str(error)
     except YggdrasilError as error:

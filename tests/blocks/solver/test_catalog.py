@@ -11,7 +11,7 @@ from diffusers.utils.dummy_torch_and_torchsde_objects import (
     DPMSolverSDEScheduler as StandInForTorchsde,
 )
 
-from tests.blocks.solver.driving import CONFIG, draw
+from tests.blocks.solver.driving import CONFIG, NAMES, draw, run, seeded, with_option
 from tests.tiny_models import tiny_components
 from tools.list_solvers import PAGE, page
 from yggdrasil.blocks.solver import catalog
@@ -53,6 +53,32 @@ def test_stable_diffusion_runs_with_no_scheduler_that_has_a_reason(name):
 @pytest.mark.parametrize("name", sorted(DRIVEN - FLOW))
 def test_stable_diffusion_runs_with_every_scheduler_that_has_a_solver(name):
     assert torch.isfinite(_run(getattr(diffusers, name))).all()
+
+
+STOCHASTIC = [
+    *[(name, {}, eta) for name in NAMES for eta in (0.0, 0.5)],
+    *[(name, {"algorithm_type": "sde-dpmsolver++"}, 0.0) for name in with_option("algorithm_type")
+      if name not in {"solver/deis", "solver/sa", "solver/unipc"}],
+    ("solver/flow_euler", {"stochastic_sampling": True}, 0.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options", "eta"), STOCHASTIC)
+def test_a_solver_says_whether_its_steps_draw(name, options, eta):
+    solver = make_block(name, **options)
+    begin = solver.start(draw(0, 1, 4, 8, 8), num_inference_steps=4)
+    generator, untouched = seeded(1), seeded(1).get_state()
+    torch.manual_seed(0)
+    globally = torch.get_rng_state()
+    first, second = (
+        run(solver, begin, generator=each, eta=eta)[-1].latents for each in (seeded(0), generator)
+    )
+    assert torch.equal(torch.get_rng_state(), globally)
+    assert solver.draws(eta) is not torch.equal(first, second)
+    assert solver.draws(eta) or torch.equal(generator.get_state(), untouched)
+    still = solver.unused_inputs("step", {"eta": eta}) == {"generator"}
+    assert still is not solver.draws(eta)
+    assert not solver.unused_inputs("step", {}) or not solver.draws(1.0)
 
 
 def _run(cls):

@@ -7,7 +7,7 @@ from typing import Any
 
 from yggdrasil.core.errors import InputError
 
-__all__ = ["check_channels", "reads_channels", "reads_mask", "unused_channels"]
+__all__ = ["check_channels", "reads_channels", "reads_mask", "reads_picture", "unused_channels"]
 
 
 def reads_channels(config: Mapping[str, Any]) -> bool:
@@ -28,6 +28,15 @@ def reads_mask(config: Mapping[str, Any]) -> bool:
     """
     wide: bool = config["in_channels"] > 2 * (config["out_channels"] or config["in_channels"])
     return wide
+
+
+def reads_picture(config: Mapping[str, Any]) -> bool:
+    """Says whether a model reads another picture's latents, and no mask.
+
+    Args:
+        config: Of the model, complete.
+    """
+    return reads_channels(config) and not reads_mask(config)
 
 
 def unused_channels(op: str, config: Mapping[str, Any]) -> frozenset[str]:

@@ -10,7 +10,12 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
-from yggdrasil.blocks.backbone.channels import check_channels, reads_mask, unused_channels
+from yggdrasil.blocks.backbone.channels import (
+    check_channels,
+    reads_mask,
+    reads_picture,
+    unused_channels,
+)
 from yggdrasil.blocks.checks import check_count
 from yggdrasil.blocks.configuration import model_config
 from yggdrasil.core.component import Component
@@ -71,6 +76,7 @@ class FluxTransformerBackbone(AbstractBackbone):
             text_width=config["joint_attention_dim"],
             widths=(config["num_attention_heads"] * config["attention_head_dim"],),
             reads_mask=reads_mask(config),
+            reads_picture=reads_picture(config),
         )
 
     def evaluate(

@@ -8,7 +8,12 @@ from typing import Any
 from diffusers import SD3Transformer2DModel
 from torch import Tensor
 
-from yggdrasil.blocks.backbone.channels import check_channels, reads_mask, unused_channels
+from yggdrasil.blocks.backbone.channels import (
+    check_channels,
+    reads_mask,
+    reads_picture,
+    unused_channels,
+)
 from yggdrasil.blocks.backbone.kinds import PatchEmbedder
 from yggdrasil.blocks.configuration import model_config
 from yggdrasil.core.component import Component
@@ -49,6 +54,7 @@ class SD3TransformerBackbone(AbstractBackbone):
             layers=config["num_layers"],
             widths=(config["num_attention_heads"] * config["attention_head_dim"],),
             reads_mask=reads_mask(config),
+            reads_picture=reads_picture(config),
         )
 
     def evaluate(

@@ -10,11 +10,18 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from yggdrasil.blocks.backbone.channels import check_channels, reads_mask, unused_channels
+from yggdrasil.blocks.backbone.channels import (
+    check_channels,
+    reads_mask,
+    reads_picture,
+    unused_channels,
+)
 from yggdrasil.blocks.configuration import model_config
 from yggdrasil.blocks.text_widths import check_states
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import InputError
+from yggdrasil.core.kinds import Precision
+from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.residuals import summed
 from yggdrasil.core.roles import AbstractBackbone
@@ -54,7 +61,14 @@ class UNet2DConditionBackbone(AbstractBackbone):
             text_width=_text_width(config["cross_attention_dim"]),
             widths=tuple(config["block_out_channels"]),
             reads_mask=reads_mask(config),
+            reads_picture=reads_picture(config),
         )
+
+    @op
+    def precision(self) -> Precision:
+        """Gives the dtype that the UNet computes in."""
+        dtype: torch.dtype = self.unet.dtype
+        return dtype
 
     def evaluate(
         self,

@@ -19,7 +19,7 @@ from yggdrasil.blocks.configuration import with_defaults
 from yggdrasil.blocks.processor.kinds import LatentSet, PictureSet
 from yggdrasil.core.component import Component
 from yggdrasil.core.errors import ConfigError, InputError
-from yggdrasil.core.kinds import Generator, Image, Latents
+from yggdrasil.core.kinds import Generator, Image, Latents, Precision
 from yggdrasil.core.ports import op
 from yggdrasil.core.registry import register_block
 from yggdrasil.core.roles import AbstractCodec
@@ -74,13 +74,20 @@ class AutoencoderKLCodec(AbstractCodec):
         )
 
     @op
-    def encode(self, image: Image, one_by_one: bool = False) -> Posterior:  # noqa: FBT001, FBT002 - a port
+    def encode(
+        self,
+        image: Image,
+        one_by_one: bool = False,  # noqa: FBT001, FBT002 - a port
+        precision: Precision | None = None,
+    ) -> Posterior:
         """Encodes pictures.
 
         Args:
             image: ``b c H W`` in [-1, 1]; or latents ``b c h w``, known by their channels, which
                 are passed on as they are.
             one_by_one: Encode each picture alone, as Diffusers does for a list of generators.
+            precision: That of the backbone, to which pictures and latents are rounded around a VAE
+                that computes in float32; that of the VAE unless given.
 
         Raises:
             InputError: The picture has neither the channels of pictures nor those of latents.
@@ -88,6 +95,10 @@ class AutoencoderKLCodec(AbstractCodec):
         vae = self.vae
         with self._set():
             dtype = vae.dtype
+            overflows = dtype == torch.float16 or self.upcasts is True
+            upcast = bool(self.upcasts) and bool(vae.config.force_upcast) and overflows
+            if upcast and precision is not None:
+                dtype = precision
             picture = image.to(device=computing_device(vae), dtype=dtype)
             channels, reads = picture.shape[1], vae.config.in_channels
             latents = self.describe_latents().channels
@@ -98,8 +109,6 @@ class AutoencoderKLCodec(AbstractCodec):
                     f"The image has {channels} channels; the VAE reads {reads}, or latents of "
                     f"{latents}. Convert the picture, for instance to RGB."
                 )
-            overflows = dtype == torch.float16 or self.upcasts is True
-            upcast = bool(self.upcasts) and bool(vae.config.force_upcast) and overflows
             picture = picture.float() if upcast else picture
             # A batch's convolutions run in other kernels than a single picture's, and the last bits
             # differ: by 2e-6 at most on a CPU in float32 (torch 2.13, batches of 2 and 3).
@@ -260,12 +269,15 @@ class AutoencoderKLCodec(AbstractCodec):
             yield
 
     def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
-        """Says that no generator is read where nothing is drawn.
+        """Says that no generator is read where nothing is drawn, and no precision but of upcasts.
 
         Args:
             op: The op that will be run.
             known: Values of its inputs that are known.
         """
+        if op == "encode":
+            rounds = self.upcasts is True and self.component_config("vae").get("force_upcast", True)
+            return frozenset(() if rounds else {"precision"})
         draws = op != "sample" or not known.get("likeliest")
         return frozenset() if draws else frozenset({"generator"})
 

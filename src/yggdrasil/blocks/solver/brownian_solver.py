@@ -42,6 +42,15 @@ class BrownianSolver(DiffusersSolver):
 
     unstored: ClassVar[tuple[str, ...]] = ("noise_sampler",)
 
+    def draws(self, eta: float) -> bool:
+        """Says that every step needs noise; the seed of its path may be drawn.
+
+        Args:
+            eta: Not read.
+        """
+        del eta
+        return True
+
     def _further(
         self, scheduler: Scheduler, latents: Tensor, generator: Generator | None, eta: float
     ) -> dict[str, Any]:

@@ -43,12 +43,33 @@ class Entry(NamedTuple):
     particulars: Mapping[str, Any] = MappingProxyType({})
 
 
+def _if_stochastic(solver: DiffusersSolver, eta: float) -> bool:
+    del eta
+    return bool(solver.settings.get("stochastic_sampling"))
+
+
+def _if_sde(solver: DiffusersSolver, eta: float) -> bool:
+    del eta
+    return "sde" in str(solver.settings.get("algorithm_type"))
+
+
+def _with_eta(solver: DiffusersSolver, eta: float) -> bool:
+    del solver
+    return eta > 0
+
+
+def _never(solver: DiffusersSolver, eta: float) -> bool:
+    # What its scheduler's `step` would draw for is an argument that no pipeline gives.
+    del solver, eta
+    return False
+
+
 _EDM = "models of Karras et al. 2022 are trained on noise levels drawn from a distribution"
 _ENTRIES = (
     Entry(
         "cogvideox_ddim",
         "CogVideoXDDIMScheduler",
-        particulars={"untrained": "CogVideoX shifts its noise schedule"},
+        particulars={"draws": _never, "untrained": "CogVideoX shifts its noise schedule"},
     ),
     Entry(
         "consistency",
@@ -62,35 +83,57 @@ _ENTRIES = (
         particulars={"untrained": _EDM},
     ),
     Entry(
-        "ddim", "DDIMScheduler", particulars={"counts_timesteps": True, "twin": NativeDDIMSolver}
+        "ddim",
+        "DDIMScheduler",
+        particulars={"counts_timesteps": True, "draws": _with_eta, "twin": NativeDDIMSolver},
     ),
     Entry("ddim_inverse", "DDIMInverseScheduler"),
-    Entry("ddim_parallel", "DDIMParallelScheduler"),
+    Entry("ddim_parallel", "DDIMParallelScheduler", particulars={"draws": _with_eta}),
     Entry("ddpm", "DDPMScheduler", particulars={"counts_timesteps": True}),
     Entry("ddpm_parallel", "DDPMParallelScheduler"),
     Entry("deis", "DEISMultistepScheduler"),
     Entry("dpm2", "KDPM2DiscreteScheduler"),
     Entry("dpm2_a", "KDPM2AncestralDiscreteScheduler"),
-    Entry("dpmpp_2m", "DPMSolverMultistepScheduler", particulars={"twin": NativeDPMPP2MSolver}),
-    Entry("dpmpp_2m_inverse", "DPMSolverMultistepInverseScheduler"),
+    Entry(
+        "dpmpp_2m",
+        "DPMSolverMultistepScheduler",
+        particulars={"draws": _if_sde, "twin": NativeDPMPP2MSolver},
+    ),
+    Entry("dpmpp_2m_inverse", "DPMSolverMultistepInverseScheduler", particulars={"draws": _if_sde}),
     Entry(
         "dpmpp_2m_sde",
         "DPMSolverMultistepScheduler",
-        particulars={"own_options": {"algorithm_type": "sde-dpmsolver++"}},
+        particulars={"draws": _if_sde, "own_options": {"algorithm_type": "sde-dpmsolver++"}},
     ),
-    Entry("dpmpp_2s", "DPMSolverSinglestepScheduler"),
+    Entry("dpmpp_2s", "DPMSolverSinglestepScheduler", particulars={"draws": _if_sde}),
     Entry("dpmpp_sde", "DPMSolverSDEScheduler", base=BrownianSolver),
-    Entry("edm_dpmpp_2m", "EDMDPMSolverMultistepScheduler", particulars={"untrained": _EDM}),
+    Entry(
+        "edm_dpmpp_2m",
+        "EDMDPMSolverMultistepScheduler",
+        particulars={"draws": _if_sde, "untrained": _EDM},
+    ),
     Entry(
         "edm_euler",
         "EDMEulerScheduler",
         # What it calls sigmas are places on the ramp from the highest to the lowest.
-        particulars={"untrained": _EDM, "refuses": frozenset({"sigmas"})},
+        particulars={"draws": _never, "untrained": _EDM, "refuses": frozenset({"sigmas"})},
     ),
-    Entry("euler", "EulerDiscreteScheduler", particulars={"twin": NativeEulerSolver}),
+    Entry(
+        "euler",
+        "EulerDiscreteScheduler",
+        particulars={"draws": _never, "twin": NativeEulerSolver},
+    ),
     Entry("euler_a", "EulerAncestralDiscreteScheduler", particulars={"twin": NativeEulerASolver}),
-    Entry("flow_euler", "FlowMatchEulerDiscreteScheduler", particulars={"form": FlowForm}),
-    Entry("flow_heun", "FlowMatchHeunDiscreteScheduler", particulars={"form": FlowForm}),
+    Entry(
+        "flow_euler",
+        "FlowMatchEulerDiscreteScheduler",
+        particulars={"draws": _if_stochastic, "form": FlowForm},
+    ),
+    Entry(
+        "flow_heun",
+        "FlowMatchHeunDiscreteScheduler",
+        particulars={"draws": _never, "form": FlowForm},
+    ),
     Entry("flow_lcm", "FlowMatchLCMScheduler", particulars={"form": FlowForm}),
     Entry("heun", "HeunDiscreteScheduler"),
     Entry(
@@ -111,7 +154,7 @@ _ENTRIES = (
     ),
     # A function that is made with the scheduler: where the stochastic part begins and ends.
     Entry("sa", "SASolverScheduler", particulars={"unstored": ("tau_func",)}),
-    Entry("tcd", "TCDScheduler"),
+    Entry("tcd", "TCDScheduler", particulars={"draws": _with_eta}),
     Entry("unipc", "UniPCMultistepScheduler", particulars={"twin": NativeUniPCSolver}),
 )
 

@@ -166,6 +166,15 @@ class DiffusersSolver(ScheduledSolver):
         level = state.timesteps[state.index : state.index + 1]
         return noised(self._open(state.internals), init_latents, noise, level)
 
+    def draws(self, eta: float) -> bool:
+        """Says whether steps need noise; of a scheduler that takes a generator, that they do.
+
+        Args:
+            eta: As ``step`` is given it.
+        """
+        del eta
+        return self._manner().generator
+
     def _first_state(
         self, latents: Tensor, visited: Visited, scheduler: Scheduler
     ) -> SolverStateValue:

@@ -222,11 +222,6 @@ class NativeSolver(ScheduledSolver):
         return not cls.numbers_by_latents or device.type == "cpu"
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """The configuration of the scheduler, options included."""
-        return self._prepare().config
-
-    @property
     def prediction(self) -> str:
         """What the model predicts."""
         return self._prepare().prediction

@@ -33,6 +33,7 @@ from yggdrasil.core.kinds import Latents, Noise, Timestep, TokenCount
 from yggdrasil.core.ports import op
 from yggdrasil.core.roles import AbstractSolver
 from yggdrasil.core.values import (
+    LatentShape,
     ModelInput,
     ModelOutput,
     SolverSpec,
@@ -131,6 +132,11 @@ class ScheduledSolver(AbstractSolver):
     def schedules(cls) -> frozenset[str]:
         """Gives the names of what a schedule may be given by."""
         return _parameters(cls.scheduler_class(), "set_timesteps") - cls.refuses
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The configuration of the scheduler, options included."""
+        return self._prepare().config
 
     @op(fact=True)
     def spec(self) -> SolverSpec:
@@ -255,6 +261,7 @@ class ScheduledSolver(AbstractSolver):
         timesteps: list[int] | None = None,
         sigmas: list[float] | None = None,
         end: float | None = None,
+        shape: LatentShape | None = None,
     ) -> SolverState:
         """Makes a first state in the middle of the schedule, where another model has ended.
 
@@ -265,6 +272,7 @@ class ScheduledSolver(AbstractSolver):
             timesteps: The schedule itself, in the place of their number.
             sigmas: The schedule itself as noise levels.
             end: Where in training's schedule to end.
+            shape: Gives the dtype that the run has; that of the latents unless given.
 
         Raises:
             InputError: A value cannot be right.
@@ -279,7 +287,9 @@ class ScheduledSolver(AbstractSolver):
         schedule.check(self._name(), self.schedules())
         scheduler = self._open(self._prepare().record)
         visited = schedule.set_on(scheduler, init_latents.device)
-        return self._first_state(init_latents, visited, scheduler)
+        # The codec may have a dtype of its own.
+        latents = init_latents if shape is None else init_latents.to(shape.dtype)
+        return self._first_state(latents, visited, scheduler)
 
     @op
     def corrupt(self, latents: Latents, noise: Noise, timestep: Timestep) -> ModelInput:
@@ -363,12 +373,14 @@ class ScheduledSolver(AbstractSolver):
             self._check_noising()
 
     def unused_inputs(self, op: str, known: Mapping[str, Any]) -> frozenset[str]:
-        """Says that latents to begin from are not read where nothing but noise is begun with.
+        """Says what is not read: latents, to begin with noise; a generator, to step without any.
 
         Args:
             op: The op that will be run.
             known: Values of its inputs that are known; noise is where the caller gives it.
         """
+        if op == "step":
+            return frozenset(() if self._may_draw(known.get("eta")) else {"generator"})
         from_noise = known.get("strength") == 1.0 or "noise" in known
         unread = (known.get("full_strength") == "noise" and from_noise) or (
             known.get("given_latents") == "sample" and "noise" in known
@@ -379,6 +391,23 @@ class ScheduledSolver(AbstractSolver):
         """Gives the scheduler's configuration: it is what the numbers depend on."""
         config = self._prepare().config
         return tuple(sorted((name, repr(value)) for name, value in config.items()))
+
+    @abstractmethod
+    def draws(self, eta: float) -> bool:
+        """Says whether steps need noise.
+
+        Args:
+            eta: As ``step`` is given it, of one sample.
+        """
+
+    def _may_draw(self, eta: object) -> bool:
+        """Says whether steps may need noise; an eta that is not known may be any.
+
+        Args:
+            eta: One for all samples, or one for each.
+        """
+        etas = eta if isinstance(eta, list) else [eta]
+        return any(not isinstance(one, (int, float)) or self.draws(one) for one in etas)
 
     def adopt(self, other: ScheduledSolver) -> Self:
         """Takes over the configuration of another solver, with all that was made of it.
