@@ -141,7 +141,7 @@ _ENTRIES = (
         "IPNDMScheduler",
         particulars={"untrained": "its timesteps are angles, no places on a training schedule"},
     ),
-    Entry("lcm", "LCMScheduler"),
+    Entry("lcm", "LCMScheduler", particulars={"ends_denoised": True}),
     Entry("lms", "LMSDiscreteScheduler"),
     Entry(
         "pndm",

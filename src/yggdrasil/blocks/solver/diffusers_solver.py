@@ -53,6 +53,8 @@ class DiffusersSolver(ScheduledSolver):
         counts_timesteps: Whether ``step`` takes a timestep as a place on the training schedule and
             nothing else. It is then given as a number, which spares the arithmetic of tensors and,
             on a GPU, waiting for it.
+        ends_denoised: Whether a run ends with what the last step puts noise on. A consistency model
+            counts timesteps of the caller's that the strength has cut off, and noises its result.
 
     Raises:
         ConfigError: The scheduler has no such option, or a value is of a wrong type.
@@ -61,6 +63,7 @@ class DiffusersSolver(ScheduledSolver):
     twin: ClassVar[type[NativeSolver] | None] = None
     unstored: ClassVar[tuple[str, ...]] = ()
     counts_timesteps: ClassVar[bool] = False
+    ends_denoised: ClassVar[bool] = False
 
     _rule: tuple[object, NativeSolver | None] | None
 
@@ -131,13 +134,15 @@ class DiffusersSolver(ScheduledSolver):
         given = self._visits.at(state).given
         scheduler = self._open(state.internals)
         further = self._further(scheduler, state.latents, generator, eta)
-        latents = scheduler.step(
+        made = scheduler.step(
             model_output,
             given,
             state.latents,
             **further,
             return_dict=False,
-        )[0]
+        )
+        ends = state.index + 1 == len(state.timesteps) and not state.beyond
+        latents = made[1 if ends and self.ends_denoised else 0]
         return SolverStateValue(
             latents=latents,
             timesteps=state.timesteps,

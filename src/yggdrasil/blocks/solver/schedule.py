@@ -176,12 +176,9 @@ class Schedule:
         return self._told(scheduler, (steps - left) * scheduler.order)
 
     def _counted(self, scheduler: Scheduler) -> int:
-        """Has a scheduler that counts the strength itself end with the last of its timesteps."""
+        """Has a scheduler that counts the strength itself begin with the first of its timesteps."""
         if not len(scheduler.timesteps):
             raise self._nothing_left(scheduler.num_inference_steps)
-        # Of the caller's timesteps it counts those too that the strength has cut off, and would put
-        # noise on the result; Diffusers' pipelines decode what it was put on.
-        scheduler.num_inference_steps = len(scheduler.timesteps)
         return 0
 
     def _nothing_left(self, steps: int) -> InputError:
