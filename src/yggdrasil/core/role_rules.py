@@ -109,6 +109,7 @@ ROLE_RULES: tuple[Rule, ...] = (
     Rule("processor/inpaint_mask.preprocess.crop", ("self.region",)),
     Rule("processor/inpaint_mask.cover.image", ("processor/vae_image.preprocess",)),
     Rule("processor/inpaint_mask.cover.mask", ("self.preprocess",)),
+    Rule("processor/inpaint_mask.cover.backbone", ("backbone.spec",)),
     Rule("processor/inpaint_mask.resize.mask", ("self.preprocess",)),
     Rule("processor/inpaint_mask.resize.shape", ("layout.shape",)),
     Rule("masked_codec.encode.image", ("processor/inpaint_mask.cover",)),

@@ -77,6 +77,12 @@ _OF_MASKS = {
         "denoising_start": 0.3, "denoising_end": 0.7, "strength": None, "num_inference_steps": 8
     },
     "masked latents": {"masked_image_latents": _normal(9, 1, 4, 8, 8)},
+    "picture as latents": {"image": _normal(8, 1, 4, 8, 8)},
+    "latents on their way": {**_ON_THEIR_WAY, "denoising_start": 0.5},
+}  # fmt: skip
+_UNCOVERED = "Diffusers takes nothing out of latents, and has no masked picture to read then"
+_OF_READ_MASKS = {
+    **_OF_MASKS, "picture as latents": _UNCOVERED, "latents on their way": _UNCOVERED,
 }  # fmt: skip
 _BEAUTY = {"aesthetic score": {"aesthetic_score": 7.0, "negative_aesthetic_score": 2.0}}
 _OF_REFINER = {**_OF_BASE, **_BEAUTY}
@@ -146,7 +152,8 @@ SDXL = Family(
             INPAINT, "sdxl_refiner", "euler", call=_MASKED, features={**_OF_MASKS, **_BEAUTY},
         ),
         Row(
-            INPAINT, "sdxl_inpaint", "euler", call=_MASKED, features={**_OF_MASKS, **_NO_SCORE},
+            INPAINT, "sdxl_inpaint", "euler", call=_MASKED,
+            features={**_OF_READ_MASKS, **_NO_SCORE},
         ),
     ),
 )  # fmt: skip

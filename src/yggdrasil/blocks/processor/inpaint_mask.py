@@ -149,12 +149,14 @@ class InpaintMask(AbstractProcessor):
         return preprocess(processor, "mask_image", mask_image, height, width, crop)
 
     @op
-    def cover(self, image: Image, mask: Mask) -> Image:
+    def cover(self, image: Image, mask: Mask, backbone: BackboneSpec | None = None) -> Image:
         """Takes out of the picture what is to be painted anew.
 
         Args:
             image: ``b c H W`` in [-1, 1].
             mask: ``b 1 H W``.
+            backbone: Says whether it reads the masked picture; one that does not has no need of
+                it where the picture is latents, out of which nothing can be taken.
 
         Returns:
             ``b c H W``, 0 (grey) where the mask is 1.
@@ -163,6 +165,8 @@ class InpaintMask(AbstractProcessor):
             InputError: Mask and picture have not the same size.
         """
         if image.shape[2:] != mask.shape[2:]:
+            if backbone is not None and not backbone.reads_mask:
+                return image
             raise InputError(
                 f"The image is {list(image.shape)} and the mask {list(mask.shape)}: where the "
                 "image is given as latents, give `masked_image_latents` too."
