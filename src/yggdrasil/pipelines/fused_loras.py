@@ -192,10 +192,13 @@ class FusedLoras(LoraNodes):
             YggdrasilError: It cannot be; everything is set as before.
         """
         wiring = self._runtime.wiring()
+        changed = {each for components in self._components().values() for each in components}
         try:
             for path in wiring.patches:
                 block = wiring.nodes[path].block
-                if all(vars(block)["_modules"].get(name) is not None for name in block.slots()):
+                names = [name for name, slot in block.slots().items() if slot.folder in changed]
+                held = vars(block)["_modules"]
+                if all(held.get(name) is not None for name in names):
                     with patched([(block, patches_of(wiring, path))]):
                         pass
         except YggdrasilError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from yggdrasil.pipelines.fused_loras import FusedLoras
 from yggdrasil.pipelines.lora_nodes import TYPE, Names, check_options
 
 __all__ = ["PipelineLoras"]
+
+_log = logging.getLogger(__name__)
 
 _ALWAYS: Mapping[str, tuple[Any, ...]] = {
     "use_safetensors": (True, None),
@@ -209,7 +212,13 @@ class PipelineLoras(FusedLoras):
                 self._hand_on(component)
 
     def unload_lora_weights(self) -> None:
-        """Takes all LoRAs away."""
+        """Takes all LoRAs away, those that are fused too, of which it warns."""
+        fused = ", ".join(map(repr, sorted(self.fused_loras)))
+        if fused:
+            _log.warning(
+                "%s: taken away though fused; those that Diffusers has fused stay in the weights. "
+                "To go on with what is fused, leave unload_lora_weights out.", fused,
+            )  # fmt: skip
         for name in list(self._loras()):
             self.graph.remove_node(name)
 

@@ -114,9 +114,9 @@ class LayerCache:
         if graft not in self._told and graft.touches(closed):
             self._told.add(graft)
             _log.warning(
-                "LoRAs that are not fused (%s) do not act on those layers of %r into which fuse_lora "
-                "has another fused, as in Diffusers: fuse them too, or set fuse_alone=False of the "
-                "other's block.",
+                "LoRAs that are not fused (%s) do not act on those layers of %r into which "
+                "fuse_lora has another fused, as in Diffusers: fuse them too, or set "
+                "fuse_alone=False of the other's block.",
                 ", ".join(each.part.source for each in loras), loras[0].part.component,
             )  # fmt: skip
 
