@@ -208,7 +208,7 @@ def test_fused_and_unfused(pair):
     before = pair.our_images()
     add(pair.ours, weights=str(pair.first), scale=0.8)
     apart = pair.our_images()
-    pair.ours.fuse_lora()
+    pair.ours.fuse_lora(components=list(pair.parts))
     fused = pair.our_images()
     pair.ours.unfuse_lora()
     assert torch.equal(pair.our_images(), apart)
@@ -225,7 +225,7 @@ def test_fused_and_unfused(pair):
 def test_two_fused(pair):
     add(pair.ours, "one", weights=str(pair.first), scale=0.8)
     add(pair.ours, "two", weights=str(pair.second), scale=0.5, order=1)
-    pair.ours.fuse_lora()
+    pair.ours.fuse_lora(components=list(pair.parts))
     fused = pair.our_images()
     pair.theirs.load_lora_weights(pair.first, adapter_name="one")
     pair.theirs.load_lora_weights(pair.second, adapter_name="two")

@@ -411,7 +411,7 @@ def test_fused_and_unfused_with_a_controlnet(scenes, family):
     expected = scene.expect(Cell(fuse=True))
     with scene.added(Cell()):
         apart = scene.call(Cell())
-        scene.ours.fuse_lora()
+        scene.ours.fuse_lora(components=list(scene.family.layers))
         fused = scene.call(Cell())
         scene.ours.unfuse_lora()
         assert same(scene.call(Cell()), apart)

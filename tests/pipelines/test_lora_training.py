@@ -120,8 +120,9 @@ def test_layers_that_are_not_there_are_refused(tmp_path):
         pipeline.trainer(settings(), tmp_path, INPUTS)
 
 
-def test_a_fused_lora_is_not_trained(tmp_path):
-    pipeline, _ = learner(fuse=True)
+@pytest.mark.parametrize("fuse", [True, {"unet": 0.5}])
+def test_a_fused_lora_is_not_trained(tmp_path, fuse):
+    pipeline, _ = learner(fuse=fuse)
     with pytest.raises(ConfigError, match="fused cannot be trained"):
         pipeline.trainer(settings(), tmp_path, INPUTS)
 

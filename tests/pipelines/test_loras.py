@@ -12,7 +12,7 @@ from tests.pipelines.conftest import generator, quiet
 from tests.tiny_loras import NETWORK, SD, TEXT, as_kohya, tiny_factors, tiny_lora, write
 from tests.tiny_models import tiny_pipeline
 from yggdrasil import InferencePipeline
-from yggdrasil.core.errors import AmbiguousError, ExecutionError, GraphError
+from yggdrasil.core.errors import AmbiguousError, ExecutionError, GraphError, InputError, ModelError
 
 CALL = {"num_inference_steps": 2, "output_type": "pt", "seed": 0}
 
@@ -167,6 +167,83 @@ def test_of_whole_weights_only_the_last_are_kept(ours, theirs, whole):
     assert not torch.equal(images[0], images[1])
     ours.graph.remove_node("style")
     ours._runtime.cache.clear()
+    assert torch.equal(ours("a cat", **CALL).images, before)
+
+
+def test_fused_into_the_unet_the_prompt_stays_as_it_is(ours, runs, whole):
+    add(ours, weights=whole)
+    ours("a cat", **CALL)
+    runs.clear()
+    images = []
+    for factor in (0.5, 0.7):
+        ours.fuse_lora(["unet"], factor)
+        images.append(ours("a cat", **CALL).images)
+        ours.unfuse_lora(["unet"])
+    assert set(runs) == {"unet"}
+    assert not torch.equal(*images)
+
+
+def test_fused_it_is_still_switched_and_scaled(ours, whole):
+    before = ours("a cat", **CALL).images
+    add(ours, weights=whole)
+    ours.fuse_lora(["unet"], 0.5)
+    block = ours.graph.block("style")
+    fused = ours("a cat", **CALL).images
+    for setting, value in {"active": False, "enabled": False, "scale": 0.0}.items():
+        kept = getattr(block, setting)
+        setattr(block, setting, value)
+        assert torch.equal(ours("a cat", **CALL).images, before)
+        setattr(block, setting, kept)
+    block.scale = 0.5
+    ours._runtime.cache.clear()
+    assert not torch.equal(ours("a cat", **CALL).images, fused)
+
+
+def test_models_that_are_not_loaded_yet_refuse_to_be_fused_when_they_run(
+    tiny_folder, theirs, tmp_path
+):
+    factors = tiny_factors(theirs, SD)
+    next(iter(factors.values()))[0, 0] = torch.inf
+    pipe = quiet(InferencePipeline.from_pretrained(tiny_folder("sd15")))
+    pipe.load_lora_weights(factors, "style")
+    pipe.fuse_lora(safe_fusing=True)
+    with pytest.raises(ModelError, match=r"is not fused: weights of the layer .* NaN or infinite"):
+        pipe("a cat", **CALL)
+    pipe.unload_lora_weights()
+    assert torch.isfinite(pipe("a cat", **CALL).images).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"lora_scal": 0.5}, r"fuse_lora takes no 'lora_scal'. Did you mean 'lora_scale'"),
+        ({"fuse_unet": True}, r"fuse_lora takes no 'fuse_unet'"),
+        ({"lora_scale": float("nan")}, r"lora_scale is nan"),
+        ({"components": ["unte"]}, r"component 'unte'.* Did you mean 'unet'"),
+        ({"components": ["text_encoder_2"]}, r"component 'text_encoder_2', which no LoRA here"),
+        ({"components": []}, r"no component: name some"),
+        ({"components": "unet"}, r"components='unet': give a list"),
+    ],
+)
+def test_what_cannot_be_meant_by_fusing_is_refused(ours, whole, call, message):
+    add(ours, weights=whole)
+    with pytest.raises(InputError, match=message):
+        ours.fuse_lora(**call)
+    assert ours.fused_loras == set()
+
+
+def test_unfusing_takes_components_alone(ours):
+    with pytest.raises(InputError, match=r"unfuse_lora takes no 'component'. Did you mean 'compon"):
+        ours.unfuse_lora(component=["unet"])
+
+
+def test_fused_loras_that_are_taken_away_are_told(ours, whole, caplog):
+    before = ours("a cat", **CALL).images
+    ours.load_lora_weights(whole, "style")
+    ours.fuse_lora()
+    ours.unload_lora_weights()
+    assert "'style'" in caplog.text
+    assert "stay in the weights" in caplog.text
     assert torch.equal(ours("a cat", **CALL).images, before)
 
 

@@ -114,6 +114,23 @@ def test_a_scale_that_was_set_later_is_recorded(pipe, tmp_path):
     assert again.same, again.differences
 
 
+def test_a_workflow_keeps_how_a_lora_is_fused(pipe, style, tmp_path):
+    apart = pipe("a cat", **CALL).images
+    pipe.graph.add_node("other", "adapter/lora", weights=str(style), scale=0.3, order=1)
+    pipe.fuse_lora(["unet"], 0.5, safe_fusing=True, adapter_names=["other", "style"])
+    expected = pipe("a cat", **CALL).images
+    path = pipe.save_workflow(tmp_path / "work.yaml", "a cat", **CALL)
+    runner = Runner.open(path)
+    quiet(runner.pipeline)
+    assert torch.equal(runner.run().images, expected)
+    block = runner.pipeline.graph.block("style")
+    assert block.fuse == {"unet": 0.5}
+    assert (block.fuse_order, block.fuse_alone, block.safe_fusing) == (1, True, True)
+    runner.pipeline.unfuse_lora()
+    runner.pipeline.graph.remove_node("other")
+    assert torch.equal(runner.pipeline("a cat", **CALL).images, apart)
+
+
 def test_a_workflow_keeps_a_lora_that_was_trained(tiny_folder, tmp_path):
     pipeline, _ = learner()
     pipeline.fit(Pictures(), settings(steps=2), tmp_path / "run", inputs=INPUTS)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
+import logging
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from yggdrasil.core.errors import GraphError, InputError, YggdrasilError, nearest
-from yggdrasil.core.graph import ComputeGraph
+from yggdrasil.core.errors import GraphError, InputError, YggdrasilError
 from yggdrasil.core.patches import adapters_of
 from yggdrasil.core.registry import make_block
-from yggdrasil.core.runtime import Runtime
 from yggdrasil.hub.access import HubOptions
 from yggdrasil.hub.single_files import HubFiles
+from yggdrasil.pipelines.fused_loras import FusedLoras
+from yggdrasil.pipelines.lora_nodes import TYPE, Names, check_options
 
 __all__ = ["PipelineLoras"]
 
-_TYPE = "adapter/lora"
+_log = logging.getLogger(__name__)
 
 _ALWAYS: Mapping[str, tuple[Any, ...]] = {
     "use_safetensors": (True, None),
@@ -30,21 +29,12 @@ _ALWAYS: Mapping[str, tuple[Any, ...]] = {
 }
 """Options of Diffusers, and the values that ask for what is always done here."""
 
-Names = str | Sequence[str]
 
-
-class PipelineLoras(ABC):
+class PipelineLoras(FusedLoras):
     """What Diffusers' users look for; ``graph.add_node("style", type="adapter/lora")`` is the same.
 
     Stages have LoRAs of their own, in their graphs; these methods see those of the whole.
     """
-
-    graph: ComputeGraph
-    _runtime: Runtime
-
-    @abstractmethod
-    def _fill(self) -> None:
-        """Gives nodes their components and their place."""
 
     def load_lora_weights(
         self,
@@ -89,8 +79,8 @@ class PipelineLoras(ABC):
             ModelError: The file is missing, damaged, pickled, no LoRA, or one for another model; or
                 the hub does not give it, or the model there has several.
         """
-        _check_options(options)
-        block: Any = make_block(_TYPE, scale=scale)
+        _check_always(options)
+        block: Any = make_block(TYPE, scale=scale)
         where = {"weight_name": weight_name, "subfolder": subfolder, "revision": revision}
         if isinstance(weights, Mapping):
             _refuse_where(where)
@@ -202,22 +192,6 @@ class PipelineLoras(ABC):
         for name in self._loras():
             self._block(name).enabled = True
 
-    def fuse_lora(self, adapter_names: Names | None = None) -> None:
-        """Has LoRAs added into the weights for each run; the weights of before are kept.
-
-        Args:
-            adapter_names: Their nodes; all unless given.
-        """
-        self._fuse(adapter_names, fuse=True)
-
-    def unfuse_lora(self, adapter_names: Names | None = None) -> None:
-        """Has LoRAs no more added into the weights.
-
-        Args:
-            adapter_names: Their nodes; all unless given.
-        """
-        self._fuse(adapter_names, fuse=False)
-
     def delete_adapters(self, adapter_names: Names) -> None:
         """Takes LoRAs away.
 
@@ -238,7 +212,13 @@ class PipelineLoras(ABC):
                 self._hand_on(component)
 
     def unload_lora_weights(self) -> None:
-        """Takes all LoRAs away."""
+        """Takes all LoRAs away, those that are fused too, of which it warns."""
+        fused = ", ".join(map(repr, sorted(self.fused_loras)))
+        if fused:
+            _log.warning(
+                "%s: taken away though fused; those that Diffusers has fused stay in the weights. "
+                "To go on with what is fused, leave unload_lora_weights out.", fused,
+            )  # fmt: skip
         for name in list(self._loras()):
             self.graph.remove_node(name)
 
@@ -269,65 +249,11 @@ class PipelineLoras(ABC):
         path: Path = block.save_weights(Path(save_directory), among.get(names[0], ()))
         return path
 
-    def _components(self) -> dict[str, tuple[str, ...]]:
-        """Gives the components that each LoRA is for, in the order of adding."""
-        self._fill()
-        patches = {each.node: each for each in adapters_of(self._runtime.wiring())}
-        return {
-            name: self._block(name).components(patches[name].among)
-            for name in self.graph.nodes
-            if name in patches and name in self._loras()
-        }
 
-    def _acting(self, name: str) -> list[str]:
-        """Gives the components that a LoRA acts on, but for scales and ``disable_lora``."""
-        block = self._block(name)
-        return [each for each in self._components().get(name, ()) if block.acts_on(each)]
-
-    def _hand_on(self, component: str) -> None:
-        """Has a LoRA act on a component where none does, if one is for it."""
-        heirs = sorted(each for each, parts in self._components().items() if component in parts)
-        if heirs and not any(component in self._acting(each) for each in heirs):
-            self._have_act(heirs[0], {*self._acting(heirs[0]), component})
-
-    def _have_act(self, name: str, acting: set[str]) -> None:
-        """Has a LoRA act on some of the components that it is for."""
-        if acting != set(self._acting(name)):
-            whole = acting == set(self._components()[name])
-            self._block(name).active = whole or sorted(acting) or False
-
-    def _block(self, name: str) -> Any:
-        return self.graph.block(name)
-
-    def _fuse(self, names: Names | None, *, fuse: bool) -> None:
-        for name in self._loras() if names is None else self._loras_named(names):
-            self._block(name).fuse = fuse
-
-    def _loras(self) -> Iterable[str]:
-        """Gives the nodes that are LoRAs, in order."""
-        nodes = self.graph.nodes.values()
-        found = [each for each in nodes if each.block and each.block.type_name == _TYPE]
-        return [each.name for each in sorted(found, key=lambda each: (each.order, each.name))]
-
-    def _loras_named(self, names: Names) -> list[str]:
-        several = [names] if isinstance(names, str) else list(names)
-        known = list(self._loras())
-        for name in several:
-            if name not in known:
-                raise GraphError(
-                    f"{name!r} is no LoRA of graph {self.graph.name!r}; it has "
-                    f"{', '.join(map(repr, known)) or 'none'}.{nearest(name, known)}"
-                )
-        return several
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
+def _check_always(options: Mapping[str, Any]) -> None:
     """Refuses options that ask for what is not done."""
+    check_options(PipelineLoras.load_lora_weights, options, but=_ALWAYS)
     for name, value in options.items():
-        if name not in _ALWAYS:
-            known = inspect.signature(PipelineLoras.load_lora_weights).parameters
-            taken = [each for each in known if each not in ("self", "options")]
-            raise InputError(f"load_lora_weights takes no {name!r}.{nearest(name, taken)}")
         if value not in _ALWAYS[name]:
             raise InputError(
                 f"{name}={value!r}: weights are read from safetensors only. Leave it out."

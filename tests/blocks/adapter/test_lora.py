@@ -227,6 +227,22 @@ def test_a_scale_for_what_is_not_changed_is_refused(theirs, tmp_path):
     refused(theirs, path, "scale names 'text_encodr'.*text_encoder", InputError, scale=scale)
 
 
+@pytest.mark.parametrize("fuse", [1, None, ["unet"], {"unet": True}, {"unet": float("inf")}])
+def test_what_says_of_no_component_at_which_factor_it_is_fused_is_refused(fuse):
+    graph = ComputeGraph()
+    with pytest.raises(InputError, match=r"fuse is|finite number"):
+        graph.add_node("style", type="adapter/lora", fuse=fuse)
+    block = graph.add_node("other", type="adapter/lora").block("other")
+    with pytest.raises(InputError, match=r"fuse is|finite number"):
+        block.fuse = fuse
+    assert block.fuse is False
+
+
+def test_to_fuse_into_what_is_not_changed_is_refused(theirs, tmp_path):
+    path = tiny_lora(tmp_path, theirs, {"unet": SD["unet"]})
+    refused(theirs, path, "fuse names 'text_encoder'.*unet", InputError, fuse={"text_encoder": 1})
+
+
 def test_without_a_backbone_nothing_says_how_to_read_it(theirs, tmp_path):
     path = tiny_lora(tmp_path, theirs, SD)
     message = "none of these is among what the adapter changes: CLIPTextModel"

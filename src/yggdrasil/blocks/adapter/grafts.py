@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import torch
@@ -98,6 +99,14 @@ class Graft:
         told: dict[str, Any] = held[name].to_dict()
         return told
 
+    def touches(self, layers: AbstractSet[nn.Module]) -> bool:
+        """Says whether it has layers for some of the model's own.
+
+        Args:
+            layers: Those.
+        """
+        return any(own in layers for _, _, own, _ in self._swaps)
+
     def holds(self) -> bool:
         """Says whether the model's own layers are where they were, on the same device and dtype."""
         return all(
@@ -106,12 +115,19 @@ class Graft:
         )
 
     @contextlib.contextmanager
-    def on(self, names: Sequence[str], scales: Sequence[Any]) -> Iterator[None]:
+    def on(
+        self,
+        names: Sequence[str],
+        scales: Sequence[Any],
+        *,
+        but: AbstractSet[nn.Module] = frozenset(),
+    ) -> Iterator[None]:
         """Puts the layers in for as long as the context is open.
 
         Args:
             names: The adapters that are to act, in order.
             scales: For each a number, or a mapping by block as Diffusers takes it.
+            but: Layers of the model's own that stay in their places.
         """
         attributes = vars(self._model)
         try:  # whatever breaks in, an interrupt by the user too
@@ -119,6 +135,9 @@ class Graft:
                 parent._modules[name] = layer  # noqa: SLF001 - see above
             attributes.update({name: new for name, (_, new) in self._attributes.items()})
             self._scale(list(names), list(scales))
+            for parent, name, own, _ in self._swaps:
+                if own in but:
+                    parent._modules[name] = own  # noqa: SLF001 - see above
             yield
         finally:
             self._lift()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from yggdrasil.blocks.adapter.lora_file import shown
 from yggdrasil.blocks.adapter.lora_formats import read_parts
 from yggdrasil.blocks.adapter.lora_layers import LayerCache, LoraOnModel
 from yggdrasil.blocks.adapter.lora_part import LoraPart
-from yggdrasil.blocks.adapter.lora_source import LoraSource
+from yggdrasil.blocks.adapter.lora_settings import Fuse, LoraSettings, Scale
 from yggdrasil.blocks.checks import check_count, check_finite
 from yggdrasil.core.adapters import Patch
 from yggdrasil.core.block import AbstractBaseBlock
@@ -31,15 +30,13 @@ __all__ = ["LoraAdapter"]
 
 _log = logging.getLogger(__name__)
 
-Scale = float | Mapping[str, Any]
-
 
 @register_block("adapter/lora")
-class LoraAdapter(LoraSource, FactorStore):
+class LoraAdapter(LoraSettings, FactorStore):
     """LoRA: adds a product of two narrow matrices to weights, times a scale.
 
-    ``scale``, ``weights``, ``fuse``, ``active`` and ``enabled`` may be set between calls:
-    ``graph.block("style").scale = 0.5``.
+    ``scale``, ``weights``, ``active``, ``enabled`` and what is said of fusing may be set between
+    calls: ``graph.block("style").scale = 0.5``.
 
     Args:
         weights: A safetensors file, or a folder with one, in the layout of Diffusers, kohya or
@@ -50,7 +47,8 @@ class LoraAdapter(LoraSource, FactorStore):
             ``set_adapters`` takes by block, such as
             ``{"unet": {"down": 1.0, "up": {"block_0": 0.5}}}``. At 0 it is as if not there.
         fuse: Whether it is added into the weights for a run, which then costs no more than without
-            it; the weights of before are kept beside them.
+            it; the weights of before are kept beside them. Or by component a factor of its scale
+            there, such as ``{"unet": 0.5}``: it is added into the weights of these alone.
         targets: The nodes that it changes; the backbone and the text encoders unless given.
         rank: Of a fresh one: how narrow the matrices are.
         alpha: Of a fresh one: what it is scaled by, times the rank; the rank unless given.
@@ -64,6 +62,11 @@ class LoraAdapter(LoraSource, FactorStore):
         subfolder: The part of the folder or model that the file is in.
         active: Whether it acts, or on which components alone; else it is as if not there.
         enabled: Whether it may act at all: what ``disable_lora`` turns off, for all of a graph.
+        fuse_order: Its place among those that are fused, which changes the last bits; where equal,
+            the order of the nodes counts.
+        fuse_alone: Whether LoRAs that are not fused do not act on the layers into which it is, as
+            PEFT has it; else they act on top.
+        safe_fusing: Whether it is refused where weights would become NaN or infinite by fusing it.
 
     Source:
         Hu et al. 2021 (arXiv:2106.09685), section 4.1; layers of the peft library, put in by
@@ -74,7 +77,7 @@ class LoraAdapter(LoraSource, FactorStore):
         self,
         weights: str | None = None,
         scale: Scale = 1.0,
-        fuse: bool = False,  # noqa: FBT001, FBT002 - configuration, given by name
+        fuse: Fuse = False,  # noqa: FBT002 - configuration, given by name
         targets: Sequence[str] | None = None,
         rank: int = 4,
         alpha: float | None = None,
@@ -84,14 +87,16 @@ class LoraAdapter(LoraSource, FactorStore):
         weight_name: str | None = None,
         revision: str | None = None,
         subfolder: str | None = None,
-        active: bool | Sequence[str] = True,  # noqa: FBT001, FBT002 - as above
-        enabled: bool = True,  # noqa: FBT001, FBT002 - as above
+        active: bool | Sequence[str] = True,  # noqa: FBT001, FBT002 - configuration
+        enabled: bool = True,  # noqa: FBT001, FBT002 - configuration
+        fuse_order: int = 0,
+        fuse_alone: bool = False,  # noqa: FBT001, FBT002 - configuration
+        safe_fusing: bool = False,  # noqa: FBT001, FBT002 - configuration
     ) -> None:
-        del weights, weight_name, revision, subfolder  # these and others are read off the
-        del fuse, targets, enabled  # configuration
+        del weights, weight_name, revision, subfolder, targets  # these and others are read off
+        del scale, fuse, active, enabled, fuse_order, fuse_alone, safe_fusing  # the configuration
         self._use_source()
-        _check_active(active)
-        _check_scale("scale", scale)
+        self._use_settings()
         check_count("rank", rank)
         check_count("seed", seed, least=0)
         check_finite("alpha", rank if alpha is None else alpha)
@@ -100,50 +105,6 @@ class LoraAdapter(LoraSource, FactorStore):
         self._parts: dict[str, LoraPart] = {}
         self._fitting: dict[str, tuple[weakref.ref[nn.Module], LoraPart]] = {}
         self._layers = LayerCache()
-
-    @property
-    def scale(self) -> Scale:
-        """How much of it is added."""
-        value: Scale = self.config["scale"]
-        return value
-
-    @scale.setter
-    def scale(self, value: Scale) -> None:
-        """Sets it for the next call."""
-        _check_scale("scale", value)
-        self._set("scale", copy.deepcopy(value))
-
-    @property
-    def fuse(self) -> bool:
-        """Whether it is added into the weights for a run."""
-        return bool(self.config["fuse"])
-
-    @fuse.setter
-    def fuse(self, value: bool) -> None:
-        """Sets it for the next call."""
-        self._set("fuse", bool(value))
-
-    @property
-    def active(self) -> bool | tuple[str, ...]:
-        """Whether it acts, or on which components alone."""
-        value: bool | Sequence[str] = self.config["active"]
-        return value if isinstance(value, bool) else tuple(value)
-
-    @active.setter
-    def active(self, value: bool | Sequence[str]) -> None:
-        """Sets it for the next call."""
-        _check_active(value)
-        self._set("active", value if isinstance(value, bool) else list(value))
-
-    @property
-    def enabled(self) -> bool:
-        """Whether it may act at all."""
-        return bool(self.config["enabled"])
-
-    @enabled.setter
-    def enabled(self, value: bool) -> None:
-        """Sets it for the next call."""
-        self._set("enabled", bool(value))
 
     def components(self, among: Sequence[AbstractBaseBlock]) -> tuple[str, ...]:
         """Gives the components that it is for, whether it acts or not.
@@ -155,9 +116,23 @@ class LoraAdapter(LoraSource, FactorStore):
         here = [slot.folder for block in among for slot in block.slots().values()]
         return tuple(name for name in here if name in parts)
 
-    def acts_on(self, component: str) -> bool:
-        """Says whether it is among what acts on a component, enabled or not, at any scale."""
-        return self.active if isinstance(self.active, bool) else component in self.active
+    def changeable(self, among: Sequence[AbstractBaseBlock]) -> tuple[str, ...]:
+        """Gives the components here that LoRAs of its family may change.
+
+        Args:
+            among: The blocks that it changes.
+        """
+        here = {slot.folder for block in among for slot in block.slots().values()}
+        return tuple(name for name in family_of(among)[0].components if name in here)
+
+    def fused_unless_told(self, among: Sequence[AbstractBaseBlock]) -> tuple[str, ...]:
+        """Gives those of its components into which Diffusers fuses such LoRAs unless told.
+
+        Args:
+            among: The blocks that it changes.
+        """
+        usual = family_of(among)[0].fused
+        return tuple(name for name in self.components(among) if name in usual)
 
     def _let_go(self) -> None:
         self.forget_factors()
@@ -174,12 +149,10 @@ class LoraAdapter(LoraSource, FactorStore):
         Raises:
             ModelError: The file is missing, damaged, of another form or for another model.
             ConfigError: No backbone that LoRAs are read for is among the blocks.
-            InputError: ``scale`` or ``active`` names a component that it does not change.
+            InputError: A setting names a component that it does not change.
         """
         parts = self._read(among)
-        named = [("scale", name) for name in self.scale] if isinstance(self.scale, Mapping) else []
-        named += [] if isinstance(self.active, bool) else [("active", name) for name in self.active]
-        for argument, name in named:
+        for argument, name in self._names_of_components():
             if parts and name not in parts:
                 whose = "given as tensors" if self.weights is None else repr(self.weights)
                 raise InputError(
@@ -197,10 +170,13 @@ class LoraAdapter(LoraSource, FactorStore):
             block: One of those that it may change.
             among: All of them.
         """
-        told = [(name, self._scale_for(name)) for name in self._changes(block, among)]
+        told = [
+            (name, self._scale_for(name), self._fusing(name))
+            for name in self._changes(block, among)
+        ]
         if not told:
             return None
-        return digest(repr((self._stamp(), self.fuse, told, self.weights_version())).encode())
+        return digest(repr((self._stamp(), told, self.weights_version())).encode())
 
     @classmethod
     @contextlib.contextmanager
@@ -213,7 +189,7 @@ class LoraAdapter(LoraSource, FactorStore):
 
         Raises:
             InputError: Its model carries adapters that somebody else put in.
-            ModelError: One fits no layer.
+            ModelError: One fits no layer, or is not fused because the sums would be no numbers.
         """
         with contextlib.ExitStack() as stack:
             for name, slot in block.slots().items():
@@ -320,7 +296,7 @@ class LoraAdapter(LoraSource, FactorStore):
             part=self._fit(component, model, among),
             stamp=(serial_of(self), *self._read_last),
             scale=self._scale_for(component),
-            fuse=self.fuse,
+            fuse=self._fusing(component),
             factors=self.factors_of(component),
         )
 
@@ -330,11 +306,6 @@ class LoraAdapter(LoraSource, FactorStore):
         acting = [name for name in parts if self.acts_on(name) and self._scale_for(name) != 0]
         folders = [slot.folder for slot in block.slots().values()]
         return [name for name in folders if name in acting] if self.enabled else []
-
-    def _scale_for(self, component: str) -> Any:
-        """Gives the scale for a component, as Diffusers' ``set_adapters`` takes it."""
-        scale = self.scale
-        return scale.get(component, 1.0) if isinstance(scale, Mapping) else scale
 
 
 def loaded_models(among: Sequence[AbstractBaseBlock]) -> Iterator[tuple[str, nn.Module]]:
@@ -352,24 +323,3 @@ def _tell_left_over(parts: Mapping[str, LoraPart]) -> None:
             "%s also changes %r, which is not among what the adapter changes here: %s are left "
             "over.", part.source, name, shown(part.state),
         )  # fmt: skip
-
-
-def _check_active(value: object) -> None:
-    """Refuses what says of no component whether it acts there."""
-    several = isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
-    if not isinstance(value, bool) and not several:
-        raise InputError(
-            f"active is {value!r}: give True, False or a list of components, such as ['unet']."
-        )
-
-
-def _check_scale(name: str, value: object) -> None:
-    """Refuses what is no scale, at any depth."""
-    if isinstance(value, Mapping):
-        for key, each in value.items():
-            _check_scale(f"{name}[{key!r}]", each)
-    elif isinstance(value, list | tuple):
-        for number, each in enumerate(value):
-            _check_scale(f"{name}[{number}]", each)
-    else:
-        check_finite(name, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +45,12 @@ class Family:
     def components(self) -> tuple[str, ...]:
         """The components that such LoRAs may change."""
         return tuple(self.loader._lora_loadable_modules)  # noqa: SLF001 - nothing else says it
+
+    @property
+    def fused(self) -> tuple[str, ...]:
+        """The components into which ``fuse_lora`` fuses such LoRAs unless told, as in Diffusers."""
+        default = inspect.signature(self.loader.fuse_lora).parameters["components"].default
+        return tuple(default)
 
 
 _ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import warnings
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +14,14 @@ from typing import Any
 from torch import nn
 from transformers.utils import logging as transformers_logging
 
-from yggdrasil.blocks.adapter.fusions import Fusion
+from yggdrasil.blocks.adapter.fusions import Added, Fusing, Fusion
 from yggdrasil.blocks.adapter.grafts import Graft, check_bare
 from yggdrasil.blocks.adapter.lora_formats import LoraPart
 from yggdrasil.core.adapters import changing
 
 __all__ = ["LayerCache", "LoraOnModel"]
+
+_log = logging.getLogger(__name__)
 
 _KEPT = 4
 """Sets of layers that an adapter keeps: for its models, and other adapters beside it."""
@@ -31,7 +35,7 @@ class LoraOnModel:
         part: What fits the model.
         stamp: What changes when the part does.
         scale: As Diffusers' ``set_adapters`` takes it.
-        fuse: Whether it is added into the weights.
+        fuse: How it is added into the weights; None if it is not.
         factors: In place of the part's tensors, by layer and factor: parameters of the adapter's
             own, which training changes.
     """
@@ -39,7 +43,7 @@ class LoraOnModel:
     part: LoraPart
     stamp: object
     scale: Any
-    fuse: bool
+    fuse: Fusing | None
     factors: dict[tuple[str, str], nn.Parameter]
 
 
@@ -48,6 +52,7 @@ class LayerCache:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[Any, ...], Graft | Fusion] = {}
+        self._told: weakref.WeakSet[Graft] = weakref.WeakSet()
 
     @contextlib.contextmanager
     def put_on(self, model: nn.Module, loras: Sequence[LoraOnModel]) -> Iterator[None]:
@@ -59,17 +64,22 @@ class LayerCache:
 
         Raises:
             InputError: It carries adapters that somebody else put in.
+            ModelError: A weight would be NaN or infinite with one that is fused safely.
         """
         check_bare(model, loras[0].part.component)
-        fused = [each for each in loras if each.fuse]
+        fused = sorted((each for each in loras if each.fuse), key=_place)
         others = [each for each in loras if not each.fuse]
+        closed: frozenset[nn.Module] = frozenset()
         with contextlib.ExitStack() as stack:
             stack.enter_context(changing(model))
             if fused:
-                stack.enter_context(self._fusion(model, fused).on())
+                fusion = self._fusion(model, fused)
+                closed = fusion.closed
+                stack.enter_context(fusion.on())
             if others:
                 graft = self.graft(model, others)
-                stack.enter_context(graft.on(_names(others), _scales(others)))
+                self._tell_closed(graft, closed, others)
+                stack.enter_context(graft.on(_names(others), _scales(others), but=closed))
             yield
 
     def graft(self, model: nn.Module, loras: Sequence[LoraOnModel]) -> Graft:
@@ -86,16 +96,29 @@ class LayerCache:
         self._kept.clear()
 
     def _fusion(self, model: nn.Module, loras: Sequence[LoraOnModel]) -> Fusion:
-        key = ("fusion", id(model), *((each.stamp, repr(each.scale)) for each in loras))
+        key = ("fusion", id(model), *((each.stamp, repr(each.scale), each.fuse) for each in loras))
         fusion = self._kept.pop(key, None)
         # Of whole weights only the last are kept: those of other scales are as large again.
         for other in [each for each in self._kept if each[:2] == key[:2]]:
             del self._kept[other]
         if not isinstance(fusion, Fusion) or not fusion.holds():
             graft = Graft(model, lambda bare: _install(bare, loras))
-            fusion = Fusion(graft, _names(loras), _scales(loras))
+            fusion = Fusion(graft, _added(loras))
         self._keep(key, fusion)
         return fusion
+
+    def _tell_closed(
+        self, graft: Graft, closed: frozenset[nn.Module], loras: Sequence[LoraOnModel]
+    ) -> None:
+        """Warns once of layers on which LoRAs do not act because others are fused there alone."""
+        if graft not in self._told and graft.touches(closed):
+            self._told.add(graft)
+            _log.warning(
+                "LoRAs that are not fused (%s) do not act on those layers of %r into which "
+                "fuse_lora has another fused, as in Diffusers: fuse them too, or set "
+                "fuse_alone=False of the other's block.",
+                ", ".join(each.part.source for each in loras), loras[0].part.component,
+            )  # fmt: skip
 
     def _keep(self, key: tuple[Any, ...], made: Graft | Fusion) -> None:
         self._kept[key] = made
@@ -109,6 +132,17 @@ def _names(loras: Sequence[LoraOnModel]) -> list[str]:
 
 def _scales(loras: Sequence[LoraOnModel]) -> list[Any]:
     return [copy.deepcopy(each.scale) for each in loras]
+
+
+def _added(loras: Sequence[LoraOnModel]) -> list[Added]:
+    both = zip(_names(loras), loras, _scales(loras), strict=True)
+    return [
+        Added(name, scale, lora.fuse, lora.part.source) for name, lora, scale in both if lora.fuse
+    ]
+
+
+def _place(lora: LoraOnModel) -> int:
+    return lora.fuse.order if lora.fuse else 0
 
 
 def _install(model: nn.Module, loras: Sequence[LoraOnModel]) -> None:
