@@ -465,11 +465,9 @@ def test_only_what_a_change_concerns_is_computed_anew(scenes, family):
     scene = scenes(family)
     backbone = scene.family.backbone
     cell = Cell("img2img", call={**CHANGED, "num_inference_steps": 4})
-    # A flow's steps may draw from the global generator, so its loop is never kept; and how many
-    # latents FLUX's control picture needs is known once the text is encoded.
-    flow = family == "flux"
     loop = {"backbone", "net"}
-    texts = {"text", "codec", *loop} if flow else {"text", *loop}
+    # How many latents FLUX's control picture needs is known once the text is encoded.
+    texts = {"text", "codec", *loop} if family == "flux" else {"text", *loop}
     scene.ours._runtime.cache.clear()
     with scene.added(cell), counted(scene) as runs:
         lora = scene.ours.graph.block("lora_0")
@@ -489,7 +487,7 @@ def test_only_what_a_change_concerns_is_computed_anew(scenes, family):
             return not same(scene.call(cell), kept)
 
         assert computed(scale={backbone: 0.8, "text_encoder": 0.8}) == {"codec", *texts}
-        assert computed() == (loop if flow else set())
+        assert computed() == set()
         assert computed(scale={backbone: 0.5, "text_encoder": 0.8}) == loop
         assert not stale()
         assert computed(scale={backbone: 0.5, "text_encoder": 0.1}) == texts
