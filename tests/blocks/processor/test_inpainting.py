@@ -170,6 +170,8 @@ def test_what_nothing_reads_is_drawn_only_where_it_is_asked_for():
     block = make_block("processor/inpaint_blend")
     assert block.unused_inputs("blend", {}) == {"covered", "masked"}
     assert block.unused_inputs("blend", {"unread": "covered"}) == {"masked"}
+    with pytest.raises(InputError, match=r"unread is 'maskd'.*masked"):
+        block.check_inputs("blend", {"unread": "maskd"})
 
 
 def test_channels():

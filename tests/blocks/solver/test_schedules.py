@@ -146,6 +146,7 @@ def test_unused_latents(known, unused):
         ({"strength": 0.01, "num_inference_steps": 10}, "leaves none of 10 steps.*strength=0.1"),
         ({"timesteps": [1], "sigmas": [1.0]}, "timesteps and sigmas are both given"),
         ({"timesteps": [500, 1]}, "solver/ddim takes no timesteps"),
+        ({"linear_sigmas": "alway"}, "linear_sigmas is 'alway'.*'always'"),
         ({"full_strength": "noize"}, "Did you mean 'noise' or 'noised'"),
     ],
 )

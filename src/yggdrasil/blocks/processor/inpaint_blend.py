@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from yggdrasil.blocks.checks import check_choice
 from yggdrasil.blocks.processor.kinds import LatentMask
 from yggdrasil.core.kinds import Channels, Latents
 from yggdrasil.core.ports import op
@@ -13,6 +14,8 @@ from yggdrasil.core.roles import AbstractProcessor
 from yggdrasil.core.values import BackboneSpec, SolverState
 
 __all__ = ["InpaintBlend"]
+
+_UNREAD = ("nothing", "covered", "masked")
 
 
 @register_block("processor/inpaint_blend")
@@ -54,6 +57,20 @@ class InpaintBlend(AbstractProcessor):
         """
         del channels, backbone, covered, masked, unread
         return state.with_latents((1 - mask) * known + mask * state.latents)
+
+    def check_inputs(self, op: str, known: Mapping[str, Any]) -> None:
+        """Refuses to draw what there is not.
+
+        Args:
+            op: The op that will be run.
+            known: Values of its inputs that are known.
+
+        Raises:
+            InputError: ``unread`` names neither of the two.
+        """
+        del op
+        if "unread" in known:
+            check_choice("unread", known["unread"], _UNREAD)
 
     def declines(self, op: str, facts: Mapping[str, Any]) -> bool:
         """Says that a backbone which reads the mask sees to it itself.

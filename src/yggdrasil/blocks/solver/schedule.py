@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yggdrasil.blocks.checks import check_count, check_finite, check_range
+from yggdrasil.blocks.checks import check_choice, check_count, check_finite, check_range
 from yggdrasil.blocks.solver.shell import Scheduler
 from yggdrasil.blocks.solver.shift import shift_of
 from yggdrasil.core.errors import InputError
@@ -241,6 +241,8 @@ class Schedule:
 
     def _lays_linear(self, scheduler: Scheduler) -> bool:
         """Says whether even noise levels are made for a scheduler that is given none."""
+        if isinstance(self.linear_sigmas, str):
+            check_choice("linear_sigmas", self.linear_sigmas, ("always",))
         if not self.linear_sigmas or not scheduler.config.get("use_flow_sigmas"):
             return bool(self.linear_sigmas)
         return self.linear_sigmas == "always" and _takes_sigmas(scheduler)
